@@ -1,0 +1,1 @@
+"""Errors, registry, cards, hashing, seeding, atomic files and locks; imports neither torch nor Hydra."""

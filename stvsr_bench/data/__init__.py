@@ -1,0 +1,1 @@
+"""Datasets: layout detection, protocols, the built-in demo clips."""

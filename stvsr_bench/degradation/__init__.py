@@ -1,0 +1,1 @@
+"""Degradations: how low-quality clips are made from ground truth."""

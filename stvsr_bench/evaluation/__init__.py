@@ -1,0 +1,1 @@
+"""Evaluation: plan, restore, score, store."""

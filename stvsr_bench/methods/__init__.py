@@ -1,0 +1,1 @@
+"""Methods: the base class, the baselines, cascades and outputs made elsewhere."""

@@ -1,0 +1,1 @@
+"""Metrics: functional arithmetic and one streaming class per metric."""

@@ -1,0 +1,1 @@
+"""CONTRACT SKETCH - to be written out in full by the metrics part."""

@@ -1,0 +1,1 @@
+"""Leaderboard, statistics, tables and figures."""

@@ -1,0 +1,1 @@
+"""Clips, reading (frame folders, decord, PyAV), lossless and lossy writing, colour conversion."""
