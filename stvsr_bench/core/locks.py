@@ -32,3 +32,16 @@ def file_lock(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bo
         yield held
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def shared_lock(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a shared lock on ``path`` for the block: many may hold it, none while another holds it exclusively."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,171 @@
+"""The facts about one method, as ``methods/<name>/card.yaml`` states them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Status = Literal["runnable", "outputs-only", "announced"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paper(_Model):
+    """The publication to cite.
+
+    Attributes:
+        title: full title.
+        venue: journal or conference with year; null where it is a preprint only.
+        year: of the first public version.
+        arxiv: arXiv id, without version.
+        doi: without the resolver's address.
+        authors: as the paper orders them; empty where not recorded here.
+    """
+
+    title: str
+    venue: str | None
+    year: Annotated[int, Field(ge=1900, le=2100)]
+    arxiv: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")] | None = None
+    doi: str | None = None
+    authors: tuple[str, ...] = ()
+
+
+class Upstream(_Model):
+    """The official repository.
+
+    Attributes:
+        repository: address.
+        commit: what the facts of this card were read from.
+        date: of that commit.
+        licence: SPDX id of the code; null where the repository grants none.
+        note: what a user must know about it.
+    """
+
+    repository: Annotated[str, Field(pattern=r"^https://")]
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")] | None
+    date: datetime.date | None = None
+    licence: str | None
+    note: str | None = None
+
+
+class WeightFile(_Model):
+    """One file that carries parameters.
+
+    Attributes:
+        path: inside the source.
+        size: bytes; null where not known.
+        sha256: of the file; null where not known.
+    """
+
+    path: str
+    size: Count | None = None
+    sha256: Sha256 | None = None
+
+
+class Weight(_Model):
+    """One set of parameters and where it is published.
+
+    Attributes:
+        name: what the method calls it.
+        source: where it is published, for example a repository of the Hugging Face hub; null where nowhere.
+        files: the files needed, as far as known.
+        size: bytes of all files; null where not known.
+        licence: of the weights; null where not stated.
+        note: what a user must know about them.
+    """
+
+    name: str
+    source: str | None
+    files: tuple[WeightFile, ...] = ()
+    size: Count | None = None
+    licence: str | None
+    note: str | None = None
+
+
+class Change(_Model):
+    """One dated line of the card's history.
+
+    Attributes:
+        date: when.
+        version: the method's version from then on.
+        text: what a user sees of it.
+    """
+
+    date: datetime.date
+    version: Count
+    text: str
+
+
+class MethodCard(_Model):
+    """The facts about one method.
+
+    Attributes:
+        name: the folder's name.
+        version: raised whenever a change moves a pixel; equals the class's ``version``.
+        title: the name as people write it.
+        summary: one sentence.
+        task: ``vsr`` (φt = 1), ``vfi`` (φs = 1) or ``stvsr``.
+        status: ``runnable``; ``outputs-only`` (frames made elsewhere can be scored); ``announced`` (known, not here).
+        missing: what an ``announced`` method still lacks.
+        entry: class that runs it, ``package.module:Class`` or ``file.py:Class`` beside the card.
+        scales: the φs it can do; null for any whole factor.
+        time_scales: the φt it can do, likewise.
+        size_rule: LQ sizes it accepts by itself, in words.
+        count_rule: frame counts it accepts by itself, in words.
+        deterministic: equal requests give equal pixels on one machine.
+        needs_prompt: it wants a text beside the clip.
+        parameters: number of parameters, of everything that inference needs unless the notes say otherwise.
+        paper: what to cite; null for what has no paper.
+        upstream: official repository; null for what has none.
+        licence: of the code here.
+        weights: parameters it needs.
+        notes: traps that a user should know.
+        changes: newest first; the newest one's version is the card's.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    version: Count
+    title: str
+    summary: str
+    task: Literal["vsr", "vfi", "stvsr"]
+    status: Status
+    missing: str | None = None
+    entry: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_]\w*$")] | None
+    scales: tuple[Count, ...] | None = None
+    time_scales: tuple[Count, ...] | None = None
+    size_rule: str = "any size"
+    count_rule: str = "any count"
+    deterministic: bool
+    needs_prompt: bool = False
+    parameters: Count | None = None
+    paper: Paper | None = None
+    upstream: Upstream | None = None
+    licence: str
+    weights: tuple[Weight, ...] = ()
+    notes: tuple[str, ...] = ()
+    changes: Annotated[tuple[Change, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> MethodCard:
+        if self.status == "announced" and (self.missing is None or self.entry is not None):
+            raise ValueError("an announced method has no entry, and 'missing' says what it lacks")
+        if self.status != "announced" and (self.entry is None or self.missing is not None):
+            raise ValueError(f"a method that is {self.status} has an entry and nothing missing")
+        if self.task == "vsr" and self.time_scales != (1,):
+            raise ValueError("task vsr: time_scales must be [1]")
+        if self.task == "vfi" and self.scales != (1,):
+            raise ValueError("task vfi: scales must be [1]")
+        if self.changes[0].version != self.version:
+            raise ValueError(
+                f"version is {self.version}, but the newest change is of version {self.changes[0].version}"
+            )
+        dates = [change.date for change in self.changes]
+        if dates != sorted(dates, reverse=True):
+            raise ValueError("changes must stand newest first")
+        return self
