@@ -1,0 +1,79 @@
+"""What ``--dry-run`` prints: the plan, sizes, licences, and what is missing."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stvsr_bench.core import registry
+from stvsr_bench.core.errors import BenchError
+from stvsr_bench.data.apply import apply_protocol
+from stvsr_bench.evaluation.plan import Plan
+from stvsr_bench.evaluation.store import RunStore
+
+
+def headline(plan: Plan) -> str:
+    """Return one line that says what a run is."""
+    return f"{plan.method.method_id} on {plan.dataset.id} under {plan.protocol.id} (version {plan.protocol.version})"
+
+
+def print_plan(plan: Plan, console: Console) -> int:
+    """Print the plan.
+
+    Returns:
+        1 when a sample cannot be opened, 0 otherwise.
+    """
+    card = registry.methods()[plan.config["method"]["card"]].card
+    data_card = registry.datasets()[plan.config["dataset"]["card"]].card
+    expected = plan.dataset.expected
+    facts = [
+        ("method", f"{plan.method.method_id} (task {plan.method.task}, version {plan.method.version})"),
+        ("licence", card.licence),
+        ("dataset", f"{plan.dataset.id} (kind {plan.dataset.kind}; licence: {data_card.licence})"),
+        ("where", str(plan.dataset.locate())),
+        ("clips", f"{len(plan.sources)}" + ("" if expected is None else f" of {expected} expected")),
+        ("protocol", f"{plan.protocol.id} version {plan.protocol.version}: {plan.protocol.explain()}"),
+        ("metrics", ", ".join(info.id for info in plan.metrics)),
+        ("device", f"{plan.device}, {plan.dtype}, seed {plan.seed}"),
+        ("results", str(plan.folder)),
+    ]
+    for key, value in facts:
+        console.print(f"[bold]{key:9}[/bold] {escape(value)}", highlight=False, soft_wrap=True)
+    for note in plan.notes:
+        console.print(escape(f"note: {note}"), highlight=False, soft_wrap=True)
+    return _print_samples(plan, console)
+
+
+def _print_samples(plan: Plan, console: Console) -> int:
+    table = Table("sample", "LQ frames", "LQ size", "output frames", "output size", "scored", "state")
+    store = RunStore(plan)
+    status, total = 0, 0
+    notes: dict[str, list[str]] = {}
+    for source in plan.sources:
+        try:
+            sample = apply_protocol(plan.protocol, source)
+            record = store.load(source.name)
+        except BenchError as error:
+            status = 1
+            table.add_row(escape(source.name), "–", "–", "–", "–", "–", "cannot run")
+            notes.setdefault(str(error), []).append(source.name)
+            continue
+        height, width = sample.lq.height * sample.scale, sample.lq.width * sample.scale
+        total += height * width * 3 * sample.out_frames
+        for note in sample.notes:
+            notes.setdefault(note, []).append(source.name)
+        table.add_row(
+            escape(source.name),
+            str(len(sample.lq)),
+            f"{sample.lq.width}×{sample.lq.height}",
+            str(sample.out_frames),
+            f"{width}×{height}",
+            str(len(sample.scored)) if sample.gt is not None else "no GT",
+            "to do" if record is None else str(record["status"]),
+        )
+    console.print(table)
+    for note, names in notes.items():
+        console.print(escape(f"{', '.join(names)}: {note}"), highlight=False, soft_wrap=True)
+    console.print(f"output: {total / 2**20:.0f} MiB before compression", highlight=False)
+    return status

@@ -1,0 +1,250 @@
+"""The plan of one run: what is restored, under which protocol, scored by what, kept where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stvsr_bench.core import registry
+from stvsr_bench.core.errors import BenchError, ConfigError, IncompatibleError
+from stvsr_bench.core.hashing import digest
+from stvsr_bench.core.paths import user_path
+from stvsr_bench.core.slug import slug
+from stvsr_bench.data.protocol import AUTO, Protocol, known_protocols, load_protocol, require_fit, resolve_auto
+
+if TYPE_CHECKING:
+    from stvsr_bench.data.dataset import Dataset
+    from stvsr_bench.data.sample import SourceSample
+    from stvsr_bench.methods.base import Method
+    from stvsr_bench.metrics.catalog import MetricInfo
+
+SCHEMA_VERSION = 1
+KEEP_OUTPUTS = ("png", "ffv1", "no")
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+class NotReadyError(BenchError):
+    """Something that the run needs is missing; every missing part is listed at once."""
+
+
+@dataclass
+class Plan:
+    """One run, resolved.
+
+    Attributes:
+        config: the resolved configuration, as composed.
+        method: the method, built but not set up.
+        dataset: the dataset, found on disk.
+        sources: the samples that this run works on, in the dataset's order.
+        protocol: the concrete protocol (never ``auto``).
+        metrics: what the outputs are scored with.
+        device: ``cpu`` or ``cuda:N``.
+        dtype: arithmetic inside learned methods.
+        seed: the run's seed.
+        keep_outputs: ``png``, ``ffv1`` or ``no``.
+        results: the folder of all runs.
+        partial: why this run covers only part of its dataset, or ``None``.
+        notes: what the user should know before the run starts.
+    """
+
+    config: dict[str, Any]
+    method: Method
+    dataset: Dataset
+    sources: list[SourceSample]
+    protocol: Protocol
+    metrics: list[MetricInfo]
+    device: str
+    dtype: str
+    seed: int
+    keep_outputs: str
+    results: Path
+    partial: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same run: neither paths nor device, executor or time."""
+        return {
+            "method": self.method.method_id,
+            "version": self.method.version,
+            "knobs": self.method.identity(),
+            "dataset": self.dataset.id,
+            "protocol": [self.protocol.id, self.protocol.version],
+            "seed": self.seed,
+            "dtype": self.dtype,
+            "partial": self.partial,
+        }
+
+    @property
+    def run_id(self) -> str:
+        """Short name of the run's folder, the same for the same command."""
+        marks = [] if self.partial is None else ["partial"]
+        return "-".join([f"seed{self.seed}", *marks, digest(self.identity)[:10]])
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.results / slug(self.method.method_id) / slug(self.dataset.id) / slug(self.protocol.id) / self.run_id
+
+
+def make_plan(config: dict[str, Any]) -> Plan:
+    """Resolve a configuration into a plan without restoring anything.
+
+    Raises:
+        NotReadyError: the method is only announced, data or weights are missing; all of it is listed.
+        IncompatibleError: method, dataset and protocol do not fit; those that do are listed.
+        ConfigError: an option has a value that is not accepted.
+    """
+    from stvsr_bench.data.factory import build_dataset
+    from stvsr_bench.methods.factory import build_method
+
+    _check_options(config)
+    missing: list[BenchError] = []
+    method = dataset = None
+    method_entry = registry.methods()[config["method"]["card"]]
+    dataset_entry = registry.datasets()[config["dataset"]["card"]]
+    options = {k: v for k, v in config["method"].items() if k != "card"}
+    try:
+        method = build_method(method_entry.name, options)
+    except BenchError as error:
+        missing.append(error)
+    try:
+        dataset = build_dataset(
+            dataset_entry.name, {k: v for k, v in config["dataset"].items() if k not in ("card", "limit")}
+        )
+    except BenchError as error:
+        missing.append(error)
+    if dataset is not None and (absent := dataset.missing()) is not None:
+        missing.append(absent)
+    if missing:
+        if len(missing) == 1:
+            raise missing[0]
+        raise NotReadyError(
+            f"method={method_entry.name} dataset={dataset_entry.name} cannot run yet",
+            got="\n".join(f"\n  {number}. {error}" for number, error in enumerate(missing, 1)),
+            action="\n  complete these, then run the same command again",
+        )
+    assert method is not None
+    assert dataset is not None
+    protocol, notes = _protocol(config, method, dataset)
+    notes += dataset.check(protocol)
+    sources = dataset.sources()
+    partial = None
+    limit = config["dataset"].get("limit")
+    if limit is not None:
+        if not isinstance(limit, int) or limit < 1:
+            raise ConfigError(
+                "dataset.limit is not a count of clips", got=repr(limit), accepted="a whole number from 1"
+            )
+        if limit < len(sources):
+            sources = sources[:limit]
+            partial = f"dataset.limit={limit}"
+            notes.append(f"{partial}: a trial on {limit} clips; marked partial and never ranked")
+    return Plan(
+        config=config,
+        method=method,
+        dataset=dataset,
+        sources=sources,
+        protocol=protocol,
+        metrics=_metrics(config),
+        device=resolve_device(config["device"]),
+        dtype=config["dtype"],
+        seed=config["seed"],
+        keep_outputs=config["keep_outputs"],
+        results=user_path(config["results_dir"]),
+        partial=partial,
+        notes=notes,
+    )
+
+
+def _check_options(config: dict[str, Any]) -> None:
+    accepted: tuple[tuple[str, Sequence[Any]], ...] = (("keep_outputs", KEEP_OUTPUTS), ("dtype", DTYPES))
+    if config["keep_outputs"] is False:  # YAML reads a bare `no` as false.
+        config["keep_outputs"] = "no"
+    for key, values in accepted:
+        if config[key] not in values:
+            raise ConfigError(f"option '{key}'", got=repr(config[key]), accepted=", ".join(values))
+    if not isinstance(config["seed"], int) or isinstance(config["seed"], bool) or config["seed"] < 0:
+        raise ConfigError("option 'seed'", got=repr(config["seed"]), accepted="a whole number from 0")
+    workers = config["executor"]["workers"]
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise ConfigError("option 'executor.workers'", got=repr(workers), accepted="a whole number from 1")
+
+
+def _protocol(config: dict[str, Any], method: Method, dataset: Dataset) -> tuple[Protocol, list[str]]:
+    """Return the concrete protocol and what to say about its choice.
+
+    Raises:
+        IncompatibleError: none fits, or the named one does not; those that do are listed.
+        ConfigError: fields of a protocol were changed on the command line.
+    """
+    wanted = config["protocol"]
+    notes: list[str] = []
+    method_facts = (method.method_id, method.task, method.scales, method.time_scales)
+    if wanted["id"] == AUTO:
+        protocol = resolve_auto(*method_facts, dataset.id, dataset.kind, dataset.roles)
+        notes.append(f"protocol=auto is {protocol.id}: a {method.task} method on a dataset of kind {dataset.kind}")
+    else:
+        protocol = load_protocol(wanted["id"])
+        if protocol.version != wanted["version"]:
+            protocol = load_protocol(f"{wanted['id']}@{wanted['version']}")
+        fixed = protocol.model_dump(mode="json")
+        changed = [key for key, value in wanted.items() if value != fixed.get(key)]
+        if changed:
+            raise ConfigError(
+                f"protocol '{protocol.id}' is fixed and cannot be changed by options",
+                got=", ".join(f"protocol.{key}={wanted[key]}" for key in changed),
+                accepted="a protocol as it is: " + ", ".join(known_protocols()),
+                action="choose another protocol",
+            )
+        require_fit(protocol, *method_facts, dataset.id, dataset.roles)
+    reason = method.misfit(protocol.scale, protocol.time_scale)
+    if reason is not None:
+        raise IncompatibleError(
+            f"method '{method.method_id}' does not fit protocol '{protocol.id}'",
+            got=reason,
+            accepted=f"no method.scale and method.time_scale, or {protocol.scale} and {protocol.time_scale}",
+            action="leave both out: in a run the protocol sets them",
+        )
+    return protocol, notes
+
+
+def _metrics(config: dict[str, Any]) -> list[MetricInfo]:
+    from stvsr_bench.metrics.registry import metric_info
+
+    ids = config["metrics"]["ids"]
+    if not isinstance(ids, list) or not ids:
+        raise ConfigError(
+            "option 'metrics.ids'",
+            got=repr(ids),
+            accepted="a list of metric ids, for example metrics.ids=[psnr_rgb,ssim_rgb]",
+            action="see `stvsr-bench list metrics`",
+        )
+    infos = [metric_info(name) for name in ids]
+    return list({info.id: info for info in infos}.values())
+
+
+def resolve_device(wanted: str) -> str:
+    """Return the concrete device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ConfigError: another word, or a CUDA device that this machine lacks.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    available = ["cpu", *(f"cuda:{i}" for i in range(count))]
+    if wanted == "auto":
+        return "cuda:0" if count else "cpu"
+    if wanted == "cuda":
+        wanted = "cuda:0"
+    if wanted not in available:
+        raise ConfigError(
+            "option 'device'",
+            got=repr(wanted),
+            accepted="auto, " + ", ".join(available),
+            action="see `stvsr-bench doctor`",
+        )
+    return wanted
