@@ -1,0 +1,112 @@
+"""``stvsr-bench list``: what there is, without loading any of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from stvsr_bench.cli.output import add_row, make_console, make_table, say
+from stvsr_bench.core import registry
+from stvsr_bench.core.errors import BenchError
+from stvsr_bench.core.paths import SEARCH_VARIABLE, user_path
+
+KINDS = ("methods", "datasets", "protocols", "metrics", "runs")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+def command(kind: str, folders: tuple[Path, ...]) -> int:
+    """List methods, datasets, protocols, metrics, or the runs below FOLDERS (default results/runs).
+
+    Folders dropped under $STVSR_BENCH_PATH and installed plug-ins are listed with where they come from.
+    """
+    console = make_console()
+    listings: dict[str, Callable[[Console], list[BenchError]]] = {
+        "methods": _methods,
+        "datasets": _datasets,
+        "protocols": _protocols,
+        "metrics": _metrics,
+        "runs": partial(_runs, folders=folders),
+    }
+    problems = listings[kind](console)
+    for problem in problems:
+        say(console, f"problem: {problem}")
+    return 1 if problems else 0
+
+
+def _methods(console: Console) -> list[BenchError]:
+    names = registry.methods()
+    table = make_table("name", "task", "status", "licence", "what it is", "from")
+    problems = list(names.problems)
+    for name, entry in names.items():
+        try:
+            card = entry.card
+        except BenchError as error:
+            problems.append(error)
+            continue
+        add_row(table, [name, card.task, card.status, card.licence, card.title, entry.origin])
+    console.print(table)
+    say(console, f"more: stvsr-bench show NAME; your own: stvsr-bench new method NAME, then ${SEARCH_VARIABLE}")
+    return problems
+
+
+def _datasets(console: Console) -> list[BenchError]:
+    names = registry.datasets()
+    table = make_table("name", "kind", "clips by variant", "licence", "what it is", "from")
+    problems = list(names.problems)
+    for name, entry in names.items():
+        try:
+            card = entry.card
+        except BenchError as error:
+            problems.append(error)
+            continue
+        clips = ", ".join(f"{variant} {facts.n_clips}" for variant, facts in card.variants.items())
+        add_row(table, [name, card.kind or "from the files", clips or None, card.licence, card.title, entry.origin])
+    console.print(table)
+    say(console, "more: stvsr-bench show NAME; any folder of clips: dataset=folder dataset.root=DIR dataset.name=NAME")
+    return problems
+
+
+def _protocols(console: Console) -> list[BenchError]:
+    from stvsr_bench.data.protocol import known_protocols, load_protocol
+
+    table = make_table("id", "version", "φs", "φt", "what it does")
+    for name in known_protocols():
+        protocol = load_protocol(name)
+        add_row(table, [protocol.id, protocol.version, protocol.scale, protocol.time_scale, protocol.explain()])
+    add_row(table, ["auto", None, None, None, "one of these, from the method's task and the dataset's kind"])
+    console.print(table)
+    return []
+
+
+def _metrics(console: Console) -> list[BenchError]:
+    from stvsr_bench.metrics.registry import known_metrics, metric_problems
+
+    table = make_table("id", "version", "unit", "better", "needs GT", "licence", "conventions")
+    for info in known_metrics().values():
+        better = "higher" if info.higher_is_better else "lower"
+        needs = "yes" if info.reference == "full" else "no"
+        add_row(table, [info.id, info.version, info.unit, better, needs, info.licence, info.conventions])
+    console.print(table)
+    return metric_problems()
+
+
+def _runs(console: Console, folders: tuple[Path, ...]) -> list[BenchError]:
+    from stvsr_bench.report.results import find_runs
+
+    found = find_runs([user_path(folder) for folder in folders] or [user_path("results/runs")])
+    table = make_table("method", "dataset", "protocol", "seed", "clips ok", "marks", "folder")
+    for run in found.runs:
+        ok = sum(sample.status == "ok" for sample in run.samples.values())
+        marks = [mark for mark in (run.partial, "untrained" if run.untrained else None) if mark]
+        add_row(
+            table,
+            [run.method, run.dataset, run.protocol, run.seed, f"{ok}/{run.expected}", ", ".join(marks), run.folder],
+        )
+    console.print(table)
+    return list(found.problems)

@@ -1,0 +1,65 @@
+"""``stvsr-bench show``: all that is known of one thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import yaml
+
+from stvsr_bench.cli.output import make_console, say
+from stvsr_bench.core import registry
+from stvsr_bench.core.errors import UnknownNameError
+
+
+@click.command("show")
+@click.argument("name")
+def command(name: str) -> None:
+    """Show the card, options and README of a method or dataset, or the facts of a protocol or metric."""
+    from stvsr_bench.data.protocol import known_protocols, load_protocol
+    from stvsr_bench.metrics.registry import known_metrics, metric_info
+
+    console = make_console()
+    methods, datasets, protocols, metrics = (
+        registry.methods(),
+        registry.datasets(),
+        known_protocols(),
+        known_metrics(),
+    )
+    metric_names = [n for info in metrics.values() for n in (info.id, *info.aliases)]
+    found = False
+    for kind, names in (("method", methods), ("dataset", datasets)):
+        if name in names:
+            found = True
+            entry = names[name]
+            say(console, f"# {kind} {name} ({entry.origin}: {entry.folder})")
+            say(console, _yaml(entry.card.model_dump(mode="json", exclude_none=True)))
+            if entry.knobs:
+                say(console, f"# options: {kind}.KEY=VALUE\n{_yaml(entry.knobs)}")
+            readme = entry.folder / "README.md"
+            if readme.is_file():
+                say(console, f"# {readme}")
+    if name in protocols:
+        found = True
+        say(console, f"# protocol {name}\n{_yaml(load_protocol(name).model_dump(mode='json', exclude_none=True))}")
+    if name in metric_names:
+        found = True
+        info = metric_info(name)
+        facts = {key: value for key, value in vars(info).items() if value not in ((), {}, "")}
+        say(console, f"# metric {info.id}\n{_yaml({k: _plain(v) for k, v in facts.items()})}")
+    if not found:
+        raise UnknownNameError(
+            "name",
+            name,
+            {*methods, *datasets, *protocols, *metric_names},
+            "see `stvsr-bench list methods|datasets|protocols|metrics`",
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else dict(value) if hasattr(value, "items") else value
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
+    return text
