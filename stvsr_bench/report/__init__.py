@@ -1,1 +1,1 @@
-"""Leaderboard, statistics, tables and figures."""
+"""Leaderboard, statistics, tables and figures, all recomputed from run folders; importing it loads nothing heavy."""
