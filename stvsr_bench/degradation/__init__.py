@@ -1,1 +1,1 @@
-"""Degradations: how low-quality clips are made from ground truth."""
+"""Degradations: MATLAB-compatible resizing and the named recipes that make LQ frames from GT frames."""

@@ -137,9 +137,7 @@ class MappedClip(Clip):
         key: text that names the function and its settings.
     """
 
-    def __init__(
-        self, source: Clip, function: Callable[[Frames], Frames], size: tuple[int, int], key: str
-    ) -> None:
+    def __init__(self, source: Clip, function: Callable[[Frames], Frames], size: tuple[int, int], key: str) -> None:
         self.source = source
         self.function = function
         self.height, self.width = size

@@ -1,0 +1,1 @@
+"""The arithmetic of the metrics, on tensors; the classes beside this folder only stream it."""

@@ -1,0 +1,95 @@
+"""What a metric returns for one clip, and how a subset of the frames is read from it; imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A frame or pair without a finite value.
+
+    Attributes:
+        index: number of the frame, of the first frame for a pair.
+        reason: why it has no value.
+    """
+
+    index: int
+    reason: str
+
+
+class Mean(NamedTuple):
+    """A mean over frames or pairs, with what it is a mean of."""
+
+    value: float | None
+    n: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric's result for one clip.
+
+    Attributes:
+        level: whether values belong to frames or to pairs of consecutive frames.
+        values: one per frame or pair, ``None`` where it is not finite.
+        index: the frames' numbers in the output clip; for pairs the first frame's, the second is the next number.
+        value: mean of the finite values, or ``None``.
+        n: how many values the mean has.
+        reason: why ``value`` is ``None``; else ``None``.
+        excluded: what has no finite value, and why.
+    """
+
+    level: Literal["frame", "pair"]
+    values: tuple[float | None, ...]
+    index: tuple[int, ...]
+    value: float | None
+    n: int
+    reason: str | None
+    excluded: tuple[Excluded, ...] = ()
+
+
+def finite_mean(values: Sequence[float | None], excluded: Sequence[Excluded] = ()) -> Mean:
+    """Mean of the values that are not ``None``, exactly summed, so that the order does not matter.
+
+    >>> finite_mean([1.0, None, 2.0])
+    Mean(value=1.5, n=2, reason=None)
+    >>> finite_mean([])
+    Mean(value=None, n=0, reason='no frames')
+    """
+    finite = [v for v in values if v is not None]
+    if finite:
+        return Mean(math.fsum(finite) / len(finite), len(finite), None)
+    if excluded:
+        return Mean(None, 0, "; ".join(sorted({e.reason for e in excluded})))
+    return Mean(None, 0, "no frames")
+
+
+def subset(result: MetricResult, frames: Collection[int]) -> Mean:
+    """Mean over the frames whose number is in ``frames``, for instance the key frames or the interpolated ones.
+
+    A pair belongs to the subset where both its frames do; at φt = 2 no pair does, and the mean is null and says so.
+
+    Args:
+        result: a clip's result.
+        frames: numbers of the output frames of the subset.
+
+    Returns:
+        ``(value, n, reason)``; ``value`` is ``None`` where nothing is left to average, and ``reason`` says why.
+    """
+    if not result.values:
+        return Mean(None, 0, result.reason)
+    wanted = frozenset(frames)
+    pairs = result.level == "pair"
+    inside = {i for i in result.index if i in wanted and (not pairs or i + 1 in wanted)}
+    if not inside:
+        return Mean(
+            None, 0, "no pair of consecutive frames lies in this subset" if pairs else "no frame in this subset"
+        )
+    return finite_mean(
+        [v for i, v in zip(result.index, result.values, strict=True) if i in inside],
+        [e for e in result.excluded if e.index in inside],
+    )

@@ -1,0 +1,48 @@
+"""What the tests of metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+
+from stvsr_bench.metrics.base import FrameBatch, build_metric
+from stvsr_bench.metrics.catalog import MetricInfo
+from stvsr_bench.metrics.result import MetricResult
+
+Run = Callable[..., MetricResult]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Score a whole clip: ``run(info, pred, gt, batch=…, index=…)``."""
+
+    def score(
+        info: MetricInfo,
+        pred: torch.Tensor,
+        gt: torch.Tensor | None,
+        batch: int = 4,
+        index: Sequence[int] | None = None,
+        device: str = "cpu",
+    ) -> MetricResult:
+        numbers = list(range(len(pred))) if index is None else list(index)
+        metric = build_metric(info)
+        metric.setup(device)
+        for start in range(0, len(pred), batch):
+            part = slice(start, start + batch)
+            metric.update(FrameBatch(pred[part], None if gt is None else gt[part], numbers[part], device))
+        return metric.compute()
+
+    return score
+
+
+@pytest.fixture
+def noise() -> Callable[..., torch.Tensor]:
+    """Random frames: ``noise(T, H, W, seed=0)``."""
+
+    def make(count: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+
+    return make

@@ -1,0 +1,155 @@
+"""What every metric of the catalogue must do, whatever it measures."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from stvsr_bench.core.errors import MetricError
+from stvsr_bench.metrics.base import FrameBatch, build_metric
+from stvsr_bench.metrics.catalog import CATALOG, MetricInfo
+from stvsr_bench.metrics.result import MetricResult
+
+Run = Callable[..., MetricResult]
+Noise = Callable[..., torch.Tensor]
+
+every_metric = pytest.mark.parametrize("info", CATALOG.values(), ids=lambda i: i.id)
+full_reference = pytest.mark.parametrize(
+    "info", [i for i in CATALOG.values() if i.reference == "full"], ids=lambda i: i.id
+)
+
+
+@every_metric
+def test_batch_size_changes_no_bit(info: MetricInfo, run: Run, noise: Noise) -> None:
+    pred, gt = noise(7, 33, 41, 1), noise(7, 33, 41, 2)
+    whole = run(info, pred, gt, batch=7)
+    assert whole.value is not None
+    for batch in (1, 2, 3):
+        assert run(info, pred, gt, batch=batch) == whole
+
+
+@every_metric
+def test_thread_count_changes_no_bit(info: MetricInfo, run: Run, noise: Noise) -> None:
+    pred, gt = noise(2, 240, 320, 1), noise(2, 240, 320, 2)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(run(info, pred, gt))
+    finally:
+        torch.set_num_threads(threads)
+    assert results[0] == results[1] == results[2]
+
+
+@every_metric
+def test_one_value_per_frame_or_pair_and_their_mean(info: MetricInfo, run: Run, noise: Noise) -> None:
+    result = run(info, noise(5, 33, 41, 1), noise(5, 33, 41, 2), index=range(3, 8))
+    assert result.index == ((3, 4, 5, 6, 7) if info.level == "frame" else (3, 4, 5, 6))
+    assert len(result.values) == len(result.index) == result.n
+    assert result.value == math.fsum(v for v in result.values if v is not None) / result.n
+    assert result.reason is None
+    json.dumps(result.values, allow_nan=False)
+
+
+@every_metric
+def test_smallest_size_is_scored_and_smaller_is_refused(info: MetricInfo, run: Run, noise: Noise) -> None:
+    height, width, count = info.min_height, info.min_width, info.min_frames
+    result = run(info, noise(count, height, width, 1), noise(count, height, width, 2))
+    assert result.value is not None
+    assert math.isfinite(result.value)
+    for h, w in ((height - 1, width), (height, width - 1)):
+        if h and w:
+            with pytest.raises(
+                MetricError, match=rf"metric '{info.id}'.*too small; got {w}×{h}; accepted: .*{width}×{height}"
+            ):
+                run(info, noise(count, h, w, 1), noise(count, h, w, 2))
+
+
+@every_metric
+def test_one_frame(info: MetricInfo, run: Run, noise: Noise) -> None:
+    result = run(info, noise(1, 33, 41, 1), noise(1, 33, 41, 2))
+    if info.min_frames == 1:
+        assert (result.n, result.value) == (1, result.values[0])
+    else:
+        assert (result.value, result.n, result.values) == (None, 0, ())
+        assert result.reason == f"needs at least {info.min_frames} frames, got 1"
+
+
+@every_metric
+def test_reset_forgets_the_clip(info: MetricInfo, run: Run, noise: Noise) -> None:
+    pred, gt = noise(3, 33, 41, 1), noise(3, 33, 41, 2)
+    metric = build_metric(info)
+    metric.setup("cpu")
+    metric.update(FrameBatch(gt, pred, [5, 6, 7]))
+    metric.reset()
+    metric.update(FrameBatch(pred, gt, [0, 1, 2]))
+    assert metric.compute() == run(info, pred, gt)
+
+
+@full_reference
+def test_without_ground_truth_it_is_null_and_says_so(info: MetricInfo, run: Run, noise: Noise) -> None:
+    result = run(info, noise(3, 33, 41), None)
+    assert (result.value, result.n, result.reason) == (None, 0, "no ground truth")
+
+
+@full_reference
+def test_ground_truth_for_a_part_of_the_clip_is_refused(info: MetricInfo, noise: Noise) -> None:
+    metric = build_metric(info)
+    frames = noise(1, 33, 41)
+    metric.update(FrameBatch(frames, frames, [0]))
+    with pytest.raises(MetricError, match="only a part of clip 'clip' has ground truth"):
+        metric.update(FrameBatch(frames, None, [1]))
+
+
+@full_reference
+def test_symmetric_and_sensitive_to_a_shift_of_one_pixel(info: MetricInfo, run: Run) -> None:
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(52.0), indexing="ij")
+    gt = (127 + 60 * torch.sin(x / 4) + 60 * torch.cos(y / 5)).round().to(torch.uint8).expand(2, 3, 40, 52)
+    near = (gt.int() + torch.arange(52) % 2).to(torch.uint8)
+    shifted = gt.roll(1, 3)
+    assert run(info, shifted, gt) == run(info, gt, shifted)
+    small, large = run(info, near, gt).value, run(info, shifted, gt).value
+    assert small is not None
+    assert large is not None
+    assert small > large
+
+
+@every_metric
+def test_frames_out_of_order_are_refused(info: MetricInfo, noise: Noise) -> None:
+    metric = build_metric(info)
+    frames = noise(1, 33, 41)
+    metric.update(FrameBatch(frames, frames, [4]))
+    with pytest.raises(MetricError, match="frame 4 after frame 4"):
+        metric.update(FrameBatch(frames, frames, [4]))
+
+
+@every_metric
+def test_frames_need_not_be_contiguous_in_memory(info: MetricInfo, run: Run, noise: Noise) -> None:
+    pred, gt = noise(3, 33, 41, 1), noise(3, 33, 41, 2)
+
+    def channels_last(x: torch.Tensor) -> torch.Tensor:
+        return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+    assert run(info, channels_last(pred), channels_last(gt)) == run(info, pred, gt)
+
+
+def test_the_catalogue_imports_no_torch() -> None:
+    code = "import sys, stvsr_bench.metrics.catalog, stvsr_bench.metrics.result; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_metric
+def test_a_gpu_agrees_with_the_cpu(info: MetricInfo, run: Run, noise: Noise) -> None:
+    pred, gt = noise(3, 65, 83, 1), noise(3, 65, 83, 2)
+    on_cpu, on_gpu = run(info, pred, gt), run(info, pred, gt, device="cuda")
+    assert on_gpu.value == pytest.approx(on_cpu.value, abs=1e-9)
+    assert run(info, pred, gt, batch=1, device="cuda") == on_gpu
