@@ -39,8 +39,7 @@ def command(
     if timing:
         from stvsr_bench.report.timing import print_timing
 
-        print_timing(roots, console)
-        return 0
+        return 1 if print_timing(roots, console).problems else 0
     board = build_leaderboard(roots)
     chosen = None if metrics is None else [metric_info(name.strip()).id for name in metrics.split(",")]
     print_leaderboard(board, console, chosen)

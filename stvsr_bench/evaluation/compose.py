@@ -203,7 +203,6 @@ def hydra_entry(arguments: Sequence[str], task: Callable[[Config], None], progra
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving the process.
     try:
         with _our_errors():
-
             errors: list[BenchError] = []
 
             def job(config: Any) -> None:

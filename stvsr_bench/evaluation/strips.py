@@ -42,11 +42,11 @@ def write_strips(folders: Iterable[Path], output: Path) -> list[Path]:
         runs.sort(key=lambda run: (run.method, run.seed))
         plan = make_plan({**read_json(Path(runs[0].folder) / "run.json")["config"], "dry_run": False})
         for source in plan.sources:
-            clips = {run.method: clip for run in runs if (clip := _output(run, source.name)) is not None}
-            if not clips:
+            outputs = [(run, clip) for run in runs if (clip := _output(run, source.name)) is not None]
+            if not outputs:
                 continue
             path = output / f"{slug(dataset)}_{slug(protocol)}_{slug(source.name)}.png"
-            save_strip(path, _strip(plan, apply_protocol(plan.protocol, source), clips, runs))
+            save_strip(path, _strip(plan, apply_protocol(plan.protocol, source), outputs))
             written.append(path)
     if not written:
         raise ResultError(
@@ -60,45 +60,39 @@ def write_strips(folders: Iterable[Path], output: Path) -> list[Path]:
 
 def _output(run: Run, sample: str) -> Clip | None:
     """Return a run's kept output of one sample."""
-    path = Path(run.folder) / "samples" / f"{slug(sample)}.json"
-    if not path.is_file():
+    result = run.samples.get(sample)
+    if result is None or result.restored is None or result.restored.outputs is None:
         return None
-    restored: dict[str, Any] | None = read_json(path)["restore"]
-    if restored is None or restored["outputs"] is None:
-        return None
-    kept = Path(run.folder) / restored["outputs"]["path"]
+    kept = Path(run.folder) / result.restored.outputs[1]
     return open_clip(kept, sample) if kept.exists() else None
 
 
-def _strip(plan: Plan, sample: Sample, clips: dict[str, Clip], runs: list[Run]) -> NDArray[np.uint8]:
+def _strip(plan: Plan, sample: Sample, outputs: list[tuple[Run, Clip]]) -> NDArray[np.uint8]:
     chosen = [("key frame", _middle(list(sample.key_frames)))]
     between = [i for i in range(sample.out_frames) if i not in set(sample.key_frames)]
     if between:
         chosen.append(("interpolated frame", _middle(between)))
     rows = []
     for kind, frame in chosen:
-        step = sample.time_scale
-        lq = sample.lq[frame // step]
-        caption = f"LQ frame {frame // step}" + ("" if frame % step == 0 else " (the one before)")
+        number, rest = divmod(frame, sample.time_scale)
         rows.append(
             StripRow(
                 title=f"{kind} {frame}",
                 gt=None if sample.gt is None else _picture(sample.gt[frame]),
-                lq=_picture(lq),
-                outputs=[_picture(clip[frame]) for clip in clips.values()],
-                captions=[_caption(run, sample.name, frame) for run in runs if run.method in clips],
-                lq_caption=caption,
+                lq=_picture(sample.lq[number]),
+                outputs=[_picture(clip[frame]) for _, clip in outputs],
+                captions=[_caption(run, sample.name, frame) for run, _ in outputs],
+                lq_caption=f"LQ frame {number}" + (" (the one before)" if rest else ""),
             )
         )
-    return comparison_strip(rows, list(clips), title=f"{plan.dataset.id} · {sample.name} · {plan.protocol.id}")
+    several = len({run.seed for run, _ in outputs}) > 1
+    names = [f"{run.method} seed {run.seed}" if several else run.method for run, _ in outputs]
+    return comparison_strip(rows, names, title=f"{plan.dataset.id} · {sample.name} · {plan.protocol.id}")
 
 
 def _caption(run: Run, sample: str, frame: int) -> str:
-    record = read_json(Path(run.folder) / "samples" / f"{slug(sample)}.json")
-    score = record["scores"].get(CAPTION)
-    if score is None or frame not in score["index"]:
-        return ""
-    value = score["values"][score["index"].index(frame)]
+    score = run.samples[sample].scores.get(CAPTION)
+    value = None if score is None else score.per_frame.get(frame)
     return "" if value is None else f"PSNR Y {value:.2f} dB"
 
 
