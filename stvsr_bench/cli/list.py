@@ -85,13 +85,15 @@ def _protocols(console: Console) -> list[BenchError]:
 
 
 def _metrics(console: Console) -> list[BenchError]:
+    from stvsr_bench.metrics.catalog import CATALOG
     from stvsr_bench.metrics.registry import known_metrics, metric_problems
 
-    table = make_table("id", "version", "unit", "better", "needs GT", "licence", "conventions")
+    table = make_table("id", "version", "unit", "better", "needs GT", "licence", "from", "conventions")
     for info in known_metrics().values():
         better = "higher" if info.higher_is_better else "lower"
         needs = "yes" if info.reference == "full" else "no"
-        add_row(table, [info.id, info.version, info.unit, better, needs, info.licence, info.conventions])
+        origin = "installed" if info.id in CATALOG else f"package {info.entry.partition(':')[0].partition('.')[0]}"
+        add_row(table, [info.id, info.version, info.unit, better, needs, info.licence, origin, info.conventions])
     console.print(table)
     return metric_problems()
 

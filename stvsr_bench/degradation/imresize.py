@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from stvsr_bench.core.errors import ConfigError, MethodError
+from stvsr_bench.core.errors import ConfigError, DataError
 from stvsr_bench.degradation.kernels import check_kernel, weight_matrix
 
 Scale = Fraction | int | float
@@ -62,7 +62,7 @@ def imresize(
 
     Raises:
         ConfigError: the options are not valid.
-        MethodError: the tensor is not uint8 ``(T, C, H, W)``.
+        DataError: the tensor is not uint8 ``(T, C, H, W)``.
 
     Source: MATLAB ``imresize``; halves round away from zero, the dimension of the smaller scale first, rows on a tie.
 
@@ -70,7 +70,7 @@ def imresize(
     tensor([[[[  0, 255]]]], dtype=torch.uint8)
     """
     if frames.dtype != torch.uint8 or frames.ndim != 4:
-        raise MethodError(
+        raise DataError(
             "imresize cannot resize this tensor",
             got=f"shape {tuple(frames.shape)}, {frames.dtype}",
             accepted="uint8 (T, C, H, W); imresize_float takes floating-point frames",
@@ -114,7 +114,7 @@ def imresize_float(
     tensor([0.0000, 0.2500, 0.7500, 1.0000])
     """
     if not frames.is_floating_point() or frames.ndim != 4:
-        raise MethodError(
+        raise DataError(
             "imresize_float cannot resize this tensor",
             got=f"shape {tuple(frames.shape)}, {frames.dtype}",
             accepted="floating-point (T, C, H, W); imresize takes uint8 frames",
@@ -206,7 +206,7 @@ def _plan(
         raise ConfigError("imresize: give either scale or output_size", got=f"scale={scale}, output_size={size}")
     sides = int(frames.shape[2]), int(frames.shape[3])
     if 0 in frames.shape[1:]:
-        raise MethodError("imresize cannot resize an empty image", got=f"shape {tuple(frames.shape)}")
+        raise DataError("imresize cannot resize an empty image", got=f"shape {tuple(frames.shape)}")
     if size is None:
         factor = _fraction(scale if scale is not None else 1)
         factors, size = (factor, factor), output_size(sides, factor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -199,7 +200,12 @@ def hydra_entry(arguments: Sequence[str], task: Callable[[Config], None], progra
 
     _register_options()
     saved_argv, saved_full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [program, *(quote_override(a) for a in arguments)]
+    # Hydra writes multirun.yaml into the sweep's folder; results have their own, so that one is thrown away.
+    scratch = tempfile.TemporaryDirectory(prefix="stvsr-bench-sweep-")
+    quoted = [quote_override(a) for a in arguments]
+    if not any(a.startswith("hydra.sweep.dir=") for a in quoted) and {"-m", "--multirun"} & set(quoted):
+        quoted.insert(0, f"hydra.sweep.dir='{scratch.name}'")
+    sys.argv = [program, *quoted]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving the process.
     try:
         with _our_errors():
@@ -217,6 +223,7 @@ def hydra_entry(arguments: Sequence[str], task: Callable[[Config], None], progra
         if errors:
             raise errors[0]
     finally:
+        scratch.cleanup()
         sys.argv = saved_argv
         if saved_full is None:
             os.environ.pop("HYDRA_FULL_ERROR", None)

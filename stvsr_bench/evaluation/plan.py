@@ -26,7 +26,20 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 class NotReadyError(BenchError):
-    """Something that the run needs is missing; every missing part is listed at once."""
+    """Several things that the run needs are missing; all are listed at once.
+
+    Args:
+        what: what cannot run.
+        missing: an error for each missing part.
+    """
+
+    def __init__(self, what: str, missing: Sequence[BenchError]) -> None:
+        super().__init__(what, got="; ".join(map(str, missing)))
+        self.missing = tuple(missing)
+
+    def __str__(self) -> str:
+        parts = "\n".join(f"  {number}. {error}" for number, error in enumerate(self.missing, 1))
+        return f"{self.what}:\n{parts}\ncomplete these, then run the same command again"
 
 
 @dataclass
@@ -121,11 +134,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     if missing:
         if len(missing) == 1:
             raise missing[0]
-        raise NotReadyError(
-            f"method={method_entry.name} dataset={dataset_entry.name} cannot run yet",
-            got="\n".join(f"\n  {number}. {error}" for number, error in enumerate(missing, 1)),
-            action="\n  complete these, then run the same command again",
-        )
+        raise NotReadyError(f"method={method_entry.name} dataset={dataset_entry.name} cannot run yet", missing)
     assert method is not None
     assert dataset is not None
     protocol, notes = _protocol(config, method, dataset)

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from stvsr_bench.core.errors import ResultError
 from stvsr_bench.report.contenders import Contender, contenders
@@ -13,6 +14,9 @@ from stvsr_bench.report.facts import UNKNOWN, MetricFacts, installed_facts
 from stvsr_bench.report.reported import Key, Reported, read_reported, verdict
 from stvsr_bench.report.results import FRAMES, Run, Score, find_runs
 from stvsr_bench.report.statistics import bootstrap_interval, mean
+
+if TYPE_CHECKING:
+    import pandas
 
 FLAGS: Mapping[str, str] = {
     "incomplete": "fewer clips than expected: not ranked",
@@ -94,6 +98,16 @@ class Leaderboard:
     rows: tuple[Row, ...]
     facts: Mapping[str, MetricFacts]
     problems: tuple[ResultError, ...] = field(default=())
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return every row as a pandas table, with the columns of the CSV and unrounded values."""
+        import pandas
+
+        records = [{**vars(row), "flags": " ".join(row.flags)} for row in self.rows]
+        for record, row in zip(records, self.rows, strict=True):
+            record["reported"] = None if row.reported is None else row.reported.value
+            record["reported_source"] = None if row.reported is None else row.reported.source
+        return pandas.DataFrame.from_records(records)
 
     def to_csv(self) -> str:
         """Return every row as CSV, values with six decimals."""
@@ -204,7 +218,7 @@ def _row(
     # One stream of draws per dataset: every method and metric meets the same resampled clips, so that equal values
     # have equal intervals.
     interval = bootstrap_interval(values, setting.dataset)
-    without = not values and len(subset) >= contender.expected and all(v.reason for v in subset.values())
+    without = bool(subset) and not values and all(v.reason for v in subset.values())
     flags = _flags(contender, incomplete=len(values) < contender.expected and not without)
     published = reported.get((setting.dataset, setting.protocol, contender.method, metric, frames))
     average = mean(values) if values else None

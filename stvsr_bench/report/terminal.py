@@ -112,7 +112,7 @@ def _table(pivot: Pivot) -> Table:
 _SHORT = {"all": "all", "key": "key", "interpolated": "interp."}
 
 
-def folded(name: str, width: int = 10) -> list[str]:
+def folded(name: str, width: int = 14) -> list[str]:
     """Return ``name`` in lines of about ``width`` characters, broken after underscores.
 
     >>> folded("vbench_temporal_flickering")

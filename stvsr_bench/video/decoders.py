@@ -23,6 +23,7 @@ from stvsr_bench.video.images import NOTE_ALPHA, ImageArray
 # are not (one level of difference was measured), and a damaged FFV1 slice is concealed without an error.
 _DECORD_CODECS = ("h264", "hevc", "vp8", "vp9")
 _DECORD_CONTAINERS = ("mov,mp4", "matroska")
+_DECORD_STRIDE = 16
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class VideoIndex:
 
 class Decoder(Protocol):
     """Decodes single frames; cheap when frames are asked for in order."""
+
+    def reaches(self, frame: int) -> bool:
+        """Whether this decoder, as it stands, can decode ``frame``."""
+        ...
 
     def read(self, frame: int) -> ImageArray:
         """Return frame ``frame`` as uint8 RGB ``(H, W, 3)``."""
@@ -202,6 +207,10 @@ class PyAVDecoder:
         self._frames: Iterator[Any] = iter(())
         self._next = 0
 
+    def reaches(self, frame: int) -> bool:
+        """Any frame, by seeking."""
+        return 0 <= frame < self._index.count
+
     def read(self, frame: int) -> ImageArray:
         try:
             for start in self._starts(frame):
@@ -282,7 +291,10 @@ class DecordError(Exception):
 
 
 class DecordDecoder:
-    """Frames by decord.
+    """Frames by decord, forward only.
+
+    decord's own seeking is never used: it gives other frames in open groups of pictures (the usual case in H.265 and
+    not rare in H.264) and after recovery points, without an error.
 
     Args:
         index: what :func:`index_video` returned.
@@ -298,19 +310,28 @@ class DecordDecoder:
             raise DecordError(f"decord is not installed for this Python ({error})") from error
         self._failure: type[Exception] = decord.DECORDError
         try:
-            # Two threads: more do not speed up small frames, and several clips are read side by side.
-            self._reader = decord.VideoReader(str(index.path), num_threads=2)
+            # Two threads: several clips are read side by side. One repaired frame is an error, not a note on stderr.
+            self._reader = decord.VideoReader(str(index.path), num_threads=2, fault_tol=1)
         except (decord.DECORDError, RuntimeError) as error:
             raise DecordError(f"decord refuses the file ({_first_line(error)})") from error
         if len(self._reader) != index.count:
             raise DecordError(f"decord counts {len(self._reader)} frames, the file holds {index.count}")
+        self._next = 0
+
+    def reaches(self, frame: int) -> bool:
+        """Whether ``frame`` lies ahead, and near enough to decode up to it."""
+        return 0 <= frame - self._next <= _DECORD_STRIDE
 
     def read(self, frame: int) -> ImageArray:
         try:
-            image: ImageArray = self._reader[frame].asnumpy()
-        except self._failure as error:
-            raise DecordError(f"decord cannot decode frame {frame} ({_first_line(error)})") from error
-        return image
+            while True:
+                image = self._reader.next()
+                self._next += 1
+                if self._next > frame:
+                    result: ImageArray = image.asnumpy()
+                    return result
+        except (self._failure, StopIteration) as error:
+            raise DecordError(f"decord cannot decode frame {self._next} ({_first_line(error)})") from error
 
     def close(self) -> None:
         self._reader = None

@@ -33,9 +33,9 @@ _abandoned: list[Decoder] = []
 class VideoFileClip(Clip):
     """The frames of one video file, decoded when they are read: by decord, or by PyAV where decord cannot.
 
-    Both give the same pixels; PyAV is used, and the reason logged and noted, where decord is absent, refuses the
-    file, counts other frames, gives another first frame, fails at a frame, or is known to differ (more than 8 bit,
-    alpha, codecs that are not specified to the bit). YUV is converted by FFmpeg with the matrix and range that the
+    Both give the same pixels. PyAV also does all seeking, which decord does inexactly. PyAV reads the whole file, and
+    the reason is logged and noted, where decord is absent, refuses the file, counts other frames, gives another first
+    frame, fails at a frame, or is known to differ (more than 8 bit, alpha, codecs that are not specified to the bit). YUV is converted by FFmpeg with the matrix and range that the
     file states, else BT.601 in studio range. Frame k is the k-th frame in display order, whatever order it is read in.
 
     The decoder is opened by the process that reads, and freed after the last frame and by :meth:`close`.
@@ -121,24 +121,31 @@ class VideoFileClip(Clip):
         return self._decode(index)
 
     def _decode(self, index: int) -> ImageArray:
-        if self._decoder is None:
-            self._decoder = self._open()
+        decoder = self._decoder
+        # Forward from the start decord decodes; everything that needs seeking, PyAV.
+        if decoder is None or not decoder.reaches(index) or (index == 0 and self._use_decord):
+            if decoder is not None:
+                decoder.close()
+            decoder = self._decoder = self._open(index)
         try:
-            image = self._decoder.read(index)
+            image = decoder.read(index)
         except DecordError as error:
             self._leave_decord(str(error), logging.WARNING)
-            self._decoder = PyAVDecoder(self._index)
-            image = self._decoder.read(index)
+            decoder = self._decoder = PyAVDecoder(self._index)
+            image = decoder.read(index)
         self._next = index + 1
         if self._next == len(self):
-            self._decoder.close()
+            decoder.close()
             self._decoder = None
         return image
 
-    def _open(self) -> Decoder:
+    def _open(self, index: int) -> Decoder:
         if self._use_decord:
             try:
-                return DecordDecoder(self._index)
+                forward = DecordDecoder(self._index)
+                if forward.reaches(index):
+                    return forward
+                forward.close()
             except DecordError as error:
                 self._leave_decord(str(error), logging.WARNING)
         return PyAVDecoder(self._index)

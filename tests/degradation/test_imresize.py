@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stvsr_bench.core.errors import ConfigError, MethodError
+from stvsr_bench.core.errors import ConfigError, DataError
 from stvsr_bench.degradation.imresize import imresize, imresize_float, output_size
 
 HALF = Fraction(1, 2)
@@ -232,11 +232,11 @@ def test_refusals() -> None:
         imresize(frames, output_size=(0, 4))
     with pytest.raises(ConfigError, match="unknown rounding"):
         imresize(frames, 2, rounding="twice")  # type: ignore[arg-type]
-    with pytest.raises(MethodError, match="float32"):
+    with pytest.raises(DataError, match="float32"):
         imresize(frames.float(), 2)
-    with pytest.raises(MethodError, match="uint8"):
+    with pytest.raises(DataError, match="uint8"):
         imresize_float(frames, 2)
-    with pytest.raises(MethodError, match="empty"):
+    with pytest.raises(DataError, match="empty"):
         imresize(frames[..., :0], 2)
 
 

@@ -69,7 +69,7 @@ def table(call: Callable[..., Any], root: Path, results: str) -> bytes:
 
 @pytest.mark.usefixtures("slow")
 def test_killed_again_and_again(
-    call: Callable[..., Any], clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    call: Callable[..., Any], clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "method=slow", *folder_of(clips), "protocol=bi-x4", "metrics.ids=[psnr_rgb,ssim_rgb]"]
     assert call(*command, "results_dir=calm").status == 0
@@ -94,7 +94,7 @@ def test_killed_again_and_again(
             json.loads(path.read_text())
     answer = call(*command, "results_dir=killed")
     assert answer.status == 0
-    with capsys.disabled():
+    with capfd.disabled():
         print(f"\n{kills} kills, {inside} of them inside a sample", file=sys.stderr)
     assert kills >= 2
     assert inside >= 1

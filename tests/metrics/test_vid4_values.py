@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -37,7 +36,6 @@ def scores(folder: Path, reduce: Callable[[torch.Tensor], torch.Tensor]) -> dict
     return {id_: metric.compute().value for id_, metric in metrics.items()}
 
 
-@pytest.mark.slow
 def test_bicubic_x4_gives_the_check_values(shared_data: Path, shared_reported: Path) -> None:
     measured = {
         clip: scores(shared_data / "Vid4" / clip / "hr", lambda gt: imresize(imresize(gt, Fraction(1, 4)), 4))

@@ -63,16 +63,21 @@ def sequential(path: Path) -> torch.Tensor:
         )
 
 
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Compare without handing large tensors to pytest's report."""
+    return torch.equal(a, b)
+
+
 def assert_random_access_is_exact(clip: VideoFileClip, reference: torch.Tensor) -> None:
     count = len(reference)
     assert len(clip) == count
-    assert torch.equal(clip[:], reference)
+    assert same(clip[:], reference)
     order = list(range(count))[::-1]
-    assert torch.equal(clip.read(order), reference[order])
+    assert same(clip.read(order), reference[order])
     random.Random(0).shuffle(order)
     for index in order[:25]:
-        assert torch.equal(clip[index], reference[index]), index
-    assert torch.equal(clip.read([count - 1, 0, 0, count // 2]), reference[[count - 1, 0, 0, count // 2]])
+        assert same(clip[index], reference[index]), index
+    assert same(clip.read([count - 1, 0, 0, count // 2]), reference[[count - 1, 0, 0, count // 2]])
 
 
 FORMATS = {
@@ -106,7 +111,7 @@ def test_random_access_equals_sequential_decoding(tmp_path: Path, name: str) -> 
 def test_odd_sizes_are_read(tmp_path: Path, codec: str) -> None:
     pixel = "bgr0" if codec == "ffv1" else "yuv444p"
     path = encode(tmp_path / "odd.mkv", codec, pixel, moving(5, 47, 61))
-    assert torch.equal(VideoFileClip(path)[:], sequential(path))
+    assert same(VideoFileClip(path)[:], sequential(path))
 
 
 def test_real_videos_by_both_decoders(shared_data: Path) -> None:
@@ -120,7 +125,7 @@ def test_real_videos_by_both_decoders(shared_data: Path) -> None:
         clip._use_decord = False
         clip.close()
         assert_random_access_is_exact(clip, reference)
-        assert isinstance(clip._open(), PyAVDecoder)
+        assert isinstance(clip._open(0), PyAVDecoder)
     assert VideoFileClip(shared_data / "real_world" / "star_240p_15fps.mp4").frame_rate == 15
 
 
@@ -130,10 +135,10 @@ def test_decord_decodes_common_files_and_the_reason_is_given_where_not(
 ) -> None:
     caplog.set_level(logging.INFO, files_module.__name__)
     common = VideoFileClip(encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(4, 32, 32)))
-    assert isinstance(common._open(), DecordDecoder)
+    assert isinstance(common._open(0), DecordDecoder)
     assert (common.notes, caplog.text) == ((), "")
     deep = VideoFileClip(encode(tmp_path / "b.mp4", "libx264", "yuv420p10le", moving(4, 32, 32)))
-    assert isinstance(deep._open(), PyAVDecoder)
+    assert isinstance(deep._open(0), PyAVDecoder)
     assert "PyAV decodes it: decord converts the pixel format yuv420p10le differently" in caplog.text
     assert any("10-bit samples" in n for n in deep.notes)
     assert any(n.startswith("decoded with PyAV: decord converts") for n in deep.notes)
@@ -146,7 +151,7 @@ def test_without_decord_pyav_reads_everything(
     caplog.set_level(logging.INFO, files_module.__name__)
     path = encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(9, 32, 32))
     clip = VideoFileClip(path)
-    assert torch.equal(clip[:], sequential(path))
+    assert same(clip[:], sequential(path))
     assert "decord is not installed" in caplog.text
     assert "decord is not installed" in clip.notes[0]
 
@@ -175,7 +180,7 @@ def test_pyav_takes_over_where_decord_fails(
         monkeypatch.setattr(DecordDecoder, "read", other_pixels if fault == "frame" else fails_at_5)
     caplog.set_level(logging.INFO, files_module.__name__)
     clip = VideoFileClip(path)
-    assert torch.equal(clip[:], sequential(path))
+    assert same(clip[:], sequential(path))
     message = {"count": "decord counts 8 frames, the file holds 9", "frame": "another first frame", "later": "frame 5"}
     assert message[fault] in caplog.text
     assert message[fault] in clip.notes[0]
@@ -223,7 +228,7 @@ def test_not_a_video(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"cannot read the video .*text\.mp4"):
         open_clip(tmp_path / "text.mp4")
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:
-        stream = container.add_stream("flac", rate=8000)
+        stream = container.add_stream("pcm_s16le", rate=8000)
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
@@ -253,7 +258,7 @@ def test_damage_inside_a_matroska_file_is_found(tmp_path: Path) -> None:
 def test_transparent_video_is_an_error_and_opaque_alpha_is_dropped(tmp_path: Path) -> None:
     rgba = np.concatenate([moving(4, 32, 32), np.full((4, 32, 32, 1), 255, np.uint8)], -1)
     opaque = open_clip(encode(tmp_path / "a.mkv", "ffv1", "bgra", rgba))
-    assert torch.equal(opaque[:], torch.from_numpy(rgba[..., :3]).permute(0, 3, 1, 2))
+    assert same(opaque[:], torch.from_numpy(rgba[..., :3]).permute(0, 3, 1, 2))
     assert "a fully opaque alpha channel was dropped" in opaque.notes
     rgba[2, 5, 5, 3] = 100
     clip = open_clip(encode(tmp_path / "b.mkv", "ffv1", "bgra", rgba))
@@ -268,7 +273,7 @@ def test_varying_frame_rate_is_noted(tmp_path: Path) -> None:
     )
     clip = VideoFileClip(path)
     assert any("frame rate varies" in n for n in clip.notes)
-    assert torch.equal(clip[:], sequential(path))
+    assert same(clip[:], sequential(path))
 
 
 def test_rotation_is_noted_and_pixels_stay_as_stored(tmp_path: Path) -> None:
@@ -282,7 +287,7 @@ def test_rotation_is_noted_and_pixels_stay_as_stored(tmp_path: Path) -> None:
     clip = VideoFileClip(tmp_path / "a.mp4")
     assert (clip.height, clip.width) == (32, 48)
     assert any("rotate" in n for n in clip.notes)
-    assert torch.equal(clip[:], sequential(tmp_path / "a.mp4"))
+    assert same(clip[:], sequential(tmp_path / "a.mp4"))
 
 
 def test_backwards_reading_decodes_each_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,11 +298,12 @@ def test_backwards_reading_decodes_each_group_once(tmp_path: Path, monkeypatch: 
     real = VideoFileClip._decode
     monkeypatch.setattr(VideoFileClip, "_decode", lambda self, i: decoded.append(i) or real(self, i))
     for index in reversed(range(24)):
-        assert torch.equal(clip[index], reference[index])
+        assert same(clip[index], reference[index])
     assert len(decoded) <= 24 + 2
 
 
 def _child(clip: VideoFileClip, queue: Any) -> None:
+    import faulthandler; faulthandler.dump_traceback_later(10, exit=True, file=open("/tmp/a_child.txt", "w"))
     queue.put(clip[3].sum().item())
 
 
@@ -312,7 +318,7 @@ def test_pickle_fork_and_close(tmp_path: Path) -> None:
     assert queue.get(timeout=60) == reference[3].sum().item()
     process.join(60)
     assert process.exitcode == 0
-    assert torch.equal(pickle.loads(pickle.dumps(clip))[:], reference)
+    assert same(pickle.loads(pickle.dumps(clip))[:], reference)
     clip.close()
-    assert torch.equal(clip[2], first)
+    assert same(clip[2], first)
     assert clip.files() == (str(tmp_path / "a.mp4"),)

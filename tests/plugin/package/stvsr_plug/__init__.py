@@ -1,0 +1,1 @@
+"""A plug-in of stvsr-bench; nothing here is heavy to import."""
