@@ -15,7 +15,11 @@ from stvsr_bench.core.paths import user_path
 @click.option("--csv", type=click.Path(path_type=Path), help="Write every row, one line each.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write one Markdown table per setting.")
 @click.option("--latex", type=click.Path(path_type=Path), help="Write booktabs tables; best bold, second underlined.")
-@click.option("--metrics", help="Comma-separated metric ids for the printed, Markdown and LaTeX tables.")
+@click.option(
+    "--metrics",
+    metavar="ID,…|all",
+    help="Metrics of the printed, Markdown and LaTeX tables (default: PSNR and SSIM of Y, and one without GT).",
+)
 @click.option("--timing", is_flag=True, help="Print time and memory per stage instead.")
 def command(
     folders: tuple[Path, ...],
@@ -32,7 +36,7 @@ def command(
     from stvsr_bench.core.atomic import atomic_write
     from stvsr_bench.metrics.registry import metric_info
     from stvsr_bench.report.leaderboard import build_leaderboard
-    from stvsr_bench.report.terminal import print_leaderboard
+    from stvsr_bench.report.terminal import default_metrics, print_leaderboard
 
     console = make_console()
     roots = [user_path(folder) for folder in folders] or [user_path("results/runs")]
@@ -41,7 +45,12 @@ def command(
 
         return 1 if print_timing(roots, console).problems else 0
     board = build_leaderboard(roots)
-    chosen = None if metrics is None else [metric_info(name.strip()).id for name in metrics.split(",")]
+    if metrics is None:
+        chosen = default_metrics(board)
+    elif metrics == "all":
+        chosen = list(dict.fromkeys(row.metric for row in board.rows))
+    else:
+        chosen = [metric_info(name.strip()).id for name in metrics.split(",")]
     print_leaderboard(board, console, chosen)
     for path, text in (
         (csv, board.to_csv),

@@ -60,7 +60,7 @@ def print_leaderboard(board: Leaderboard, console: Console, metrics: Sequence[st
         console.print()
     hidden = [metric for metric in present if metric not in shown]
     if hidden:
-        text = f"{len(present) - len(hidden)} of {len(present)} metrics shown; also: --metrics {','.join(hidden)}"
+        text = f"{len(present) - len(hidden)} of {len(present)} metrics shown; the others: --metrics all"
         console.print(Text(text, style="dim"))
     for problem in board.problems:
         console.print(Text(f"not read: {problem}", style="yellow"))

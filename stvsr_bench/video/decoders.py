@@ -164,7 +164,23 @@ def _index(path: Path, container: Any, stream: Any) -> VideoIndex:
 
 def _rate(stream: Any) -> Fraction | None:
     rate = stream.average_rate or stream.guessed_rate
-    return Fraction(rate.numerator, rate.denominator) if rate else None
+    return plain_rate(Fraction(rate.numerator, rate.denominator)) if rate else None
+
+
+def plain_rate(rate: Fraction) -> Fraction:
+    """Return the rate that was meant by one read from a container.
+
+    Matroska stores the duration of a frame in whole nanoseconds, so that 72000/1001 comes back as 21003/292. Within
+    one part in a million a whole number, a whole number · 1000/1001 (NTSC) or a small fraction is taken instead.
+
+    >>> plain_rate(Fraction(21003, 292)), plain_rate(Fraction(15, 2)), plain_rate(Fraction(1000, 67))
+    (Fraction(72000, 1001), Fraction(15, 2), Fraction(1000, 67))
+    """
+    ntsc = Fraction(1000, 1001)
+    for meant in (Fraction(round(rate)), round(rate / ntsc) * ntsc, rate.limit_denominator(12)):
+        if meant > 0 and abs(meant - rate) <= rate / 1_000_000:
+            return meant
+    return rate
 
 
 def _varies(times: list[int]) -> bool:

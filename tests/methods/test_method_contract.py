@@ -1,4 +1,4 @@
-"""The battery that every runnable registered method inherits: a new folder under methods/ is tested without a new test."""
+"""The battery that every runnable registered method inherits: a new folder under methods/ needs no new test."""
 
 from __future__ import annotations
 

@@ -114,9 +114,9 @@ def test_other_labels_are_accepted(tmp_path: Path, label: str) -> None:
 
 
 def test_folder_and_label_are_needed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs method.dir"):
+    with pytest.raises(ConfigError, match=r"needs method\.dir"):
         build_method("outputs", {"label": "x"})
-    with pytest.raises(ConfigError, match="needs method.label"):
+    with pytest.raises(ConfigError, match=r"needs method\.label"):
         build_method("outputs", {"dir": str(tmp_path)})
     with pytest.raises(BenchError, match="does not exist"):
         build_method("outputs", {"dir": str(tmp_path / "no"), "label": "x"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -31,7 +33,7 @@ def test_spans_cover_overlap_and_increase(plan: tuple[int, int, int, int, str, l
     for span in spans:
         assert span.start % align == 0
         assert len(span) <= max(size + align - 1, 1)
-    for one, two in zip(spans, spans[1:], strict=False):
+    for one, two in itertools.pairwise(spans):
         assert one.start < two.start
         assert one.stop < two.stop
         assert one.stop - two.start >= overlap

@@ -132,7 +132,7 @@ def test_terminal_chooses_metrics_and_says_which_it_hides(make_run, make_score, 
     make_run(values={"a": {metric: make_score(0.5) for metric in metrics}}, metrics=metrics)
     board = build_leaderboard([tmp_path], facts=facts, reported={})
     text = render(100, print_leaderboard, board)
-    assert "3 of 4 metrics shown; also: --metrics lpips" in text
+    assert "3 of 4 metrics shown; the others: --metrics all" in text
     assert "flicker" in text
     assert "flicker" not in render(100, print_leaderboard, board, ["lpips"]).splitlines()[1]
 
