@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stvsr_bench.core.environment import code_state, package_versions
-from stvsr_bench.core.errors import BenchError
+from stvsr_bench.core.errors import BenchError, ResultError
 from stvsr_bench.core.hashing import clip_hash
 from stvsr_bench.core.seeding import derive_seed
 from stvsr_bench.data.apply import apply_protocol
@@ -71,9 +71,11 @@ class SampleWork:
             What was done (``"done"``: nothing to do, ``"scored"``, ``"restored"`` or ``"failed"``) and the record.
         """
         began = time.perf_counter()
-        old: dict[str, Any] | None = None
         try:
             old = self.store.load(source.name)
+        except ResultError as error:  # damaged, or of a newer schema: it is not ours to replace
+            return "failed", _failure(source, error)
+        try:
             with ExitStack() as stack:
                 inputs = self._open(source, old, stack)
                 action, record = self._bring_up_to_date(inputs, old, progress)

@@ -13,6 +13,7 @@ _COLOUR_FALLOFF = 5.0  # per unit of mean colour difference: how fast a badly ma
 _LEAST_WEIGHT = 1e-3  # keeps pixels without a match, which still are the best guess where nothing else arrives
 _ARRIVED = 1e-2  # arrived weight from which a place counts as reached
 _AGREE = 3.0  # pixels by which the motions seen from the two sides may differ and still be one motion
+_CLEARER = 0.1  # share of visible pixels by which one side must lead to win where the motions differ
 _UNREACHED = 0.05  # weight of a side of which nothing arrived
 
 
@@ -54,8 +55,8 @@ class FlowPair:
         both = from_early & from_late
         one = both & ((early - late).square().sum(0, keepdim=True) < _AGREE**2)
         neither = self.forward[0] * (1 - time) - self.backward[0] * time
-        use_late = ~from_early | (both & ~one & (seen_late - seen_early > 0.5))
-        use_early = ~from_late | (both & ~one & (seen_early - seen_late > 0.5))
+        use_late = ~from_early | (both & ~one & (seen_late - seen_early > _CLEARER))
+        use_early = ~from_late | (both & ~one & (seen_early - seen_late > _CLEARER))
         motion_first = torch.where(use_late, late, early)
         motion_second = torch.where(use_early, early, late)
         unreached = ~from_early & ~from_late

@@ -198,6 +198,21 @@ def test_a_newer_schema_is_refused_and_left_alone(call: Call, clips: Path, tmp_p
     assert path.read_text() == newer
 
 
+def test_a_sample_of_a_newer_schema_is_left_alone(call: Call, clips: Path, tmp_path: Path) -> None:
+    command = ("run", "method=bicubic", *folder_of(clips), "protocol=bi-x4", METRICS)
+    call(*command)
+    path = run_folder(tmp_path) / "samples" / "bee.json"
+    for text, says in (('{"schema_version": 99}', "newer stvsr-bench"), ('{"schema_version": 1, ', "not valid JSON")):
+        path.write_text(text)
+        answer = call(*command)
+        assert answer.status == 1
+        assert says in answer.out
+        assert answer.out.count("already done") == 2
+        assert path.read_text() == text
+    path.unlink()
+    assert call(*command).status == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

@@ -249,6 +249,20 @@ def test_a_method_that_streams_by_itself_is_counted() -> None:
         _run(_ready(Short), _frames(4), scale=1)
 
 
+def test_frames_too_many_are_never_handed_on() -> None:
+    class Long(Blur):
+        chunking = "own"
+
+        def restore_stream(self, clip, request, report):
+            while True:
+                yield clip[0:3]
+
+    blocks = _ready(Long).restore(ArrayClip(_frames(4)), Request(1, 1))
+    assert len(next(blocks)) == 3
+    with pytest.raises(MethodError, match="6 frames, the last block"):
+        next(blocks)
+
+
 def test_random_numbers_follow_seed_and_sample_only() -> None:
     method = _ready(Blur)
 

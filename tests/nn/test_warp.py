@@ -55,6 +55,7 @@ def test_inside_is_the_frame_itself() -> None:
 def test_opposite_flows_are_consistent_and_others_are_not() -> None:
     assert consistent(_flow(2, 1), _flow(-2, -1))[..., 1:-1, 2:-2].all()
     assert not consistent(_flow(2, 1), _flow(2, 1)).any()
+    assert not consistent(_flow(2, 1), _flow(-2, -1))[..., -2:].any()  # leaves the frame
     torch.testing.assert_close(cycle_error(_flow(3, 0), _flow(0, 4)), torch.full((1, 1, 12, 16), 5.0))
 
 
@@ -114,3 +115,17 @@ def test_what_one_frame_alone_sees_is_taken_from_it() -> None:
     assert int(wrong.sum()) == 0
     ghost = (0.5 * first + 0.5 * second)[0, 0]
     assert int(((ghost - expected).abs() > 0.1).sum()) > 200  # what blending would show
+
+
+def test_where_motions_differ_the_side_that_is_seen_by_both_wins() -> None:
+    """A stripe on a moving square of the ground's colour: the ground that it will cover looks like a perfect match."""
+    first, second = torch.full((1, 3, 32, 48), 0.2), torch.full((1, 3, 32, 48), 0.2)
+    first[..., 8:24, 16:18] = 0.9  # the square is 8 … 19, and 16 … 27 in the second frame
+    second[..., 8:24, 24:26] = 0.9
+    forward, backward = torch.zeros(1, 2, 32, 48), torch.zeros(1, 2, 32, 48)
+    forward[:, 0, 8:24, 8:20] = 8.0
+    backward[:, 0, 8:24, 16:28] = -8.0
+    middle = FlowPair(first, second, forward, backward).at(0.5)[0, 0]
+    expected = torch.full((32, 48), 0.2)
+    expected[8:24, 20:22] = 0.9
+    torch.testing.assert_close(middle[10:22], expected[10:22], rtol=0, atol=0.05)

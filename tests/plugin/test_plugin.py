@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("plugin")  # the package is installed once
+
 PACKAGE = Path(__file__).parent / "package"
 BROKEN = """\
 [stvsr_bench.methods]
@@ -39,7 +41,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(*arguments: str, cwd: Path, paths: list[Path]) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own that finds packages in ``paths`` too."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("STVSR_BENCH_")}
-    environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "STVSR_BENCH_DATA": str(cwd / "data")}
+    found = [*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment |= {"PYTHONPATH": os.pathsep.join(found), "STVSR_BENCH_DATA": str(cwd / "data")}
     program = [sys.executable, "-c", "from stvsr_bench.cli.app import main; main()"]
     return subprocess.run([*program, *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
