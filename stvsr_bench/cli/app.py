@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchError as error:
         if debug:
             raise
-        complain(str(error))
+        complain("\n".join(error.lines()))
         sys.exit(2)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)

@@ -20,5 +20,5 @@ def command() -> int:
     for check in checks():
         say(console, f"{'ok  ' if check.ok else 'FAIL'}  {check.what}{': ' + check.detail if check.detail else ''}")
         failed += not check.ok
-    say(console, "everything is fit" if not failed else f"{failed} checks fail")
+    say(console, "everything is fit" if not failed else f"checks that fail: {failed}")
     return 1 if failed else 0

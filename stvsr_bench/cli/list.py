@@ -11,14 +11,14 @@ from rich.console import Console
 
 from stvsr_bench.cli.output import add_row, make_console, make_table, say
 from stvsr_bench.core import registry
-from stvsr_bench.core.errors import BenchError
+from stvsr_bench.core.errors import BenchError, UnknownNameError
 from stvsr_bench.core.paths import SEARCH_VARIABLE, user_path
 
 KINDS = ("methods", "datasets", "protocols", "metrics", "runs")
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", metavar=f"[{'|'.join(KINDS)}]")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 def command(kind: str, folders: tuple[Path, ...]) -> int:
     """List methods, datasets, protocols, metrics, or the runs below FOLDERS (default results/runs).
@@ -33,6 +33,8 @@ def command(kind: str, folders: tuple[Path, ...]) -> int:
         "metrics": _metrics,
         "runs": partial(_runs, folders=folders),
     }
+    if kind not in listings:
+        raise UnknownNameError("list", kind, KINDS, f"one of: stvsr-bench list {'|'.join(KINDS)}")
     problems = listings[kind](console)
     for problem in problems:
         say(console, f"problem: {problem}")

@@ -33,12 +33,12 @@ def command(name: str) -> None:
             found = True
             entry = names[name]
             say(console, f"# {kind} {name} ({entry.origin}: {entry.folder})")
-            say(console, _yaml(entry.card.model_dump(mode="json", exclude_none=True)))
+            say(console, _yaml(_facts(entry.card)))
             if entry.knobs:
                 say(console, f"# options: {kind}.KEY=VALUE\n{_yaml(entry.knobs)}")
             readme = entry.folder / "README.md"
             if readme.is_file():
-                say(console, f"# {readme}")
+                say(console, f"# {readme}\n\n{readme.read_text(encoding='utf-8').rstrip()}")
     if name in protocols:
         found = True
         say(console, f"# protocol {name}\n{_yaml(load_protocol(name).model_dump(mode='json', exclude_none=True))}")
@@ -56,10 +56,19 @@ def command(name: str) -> None:
         )
 
 
+def _facts(card: Any) -> dict[str, Any]:
+    """Return what a card states; a method without a list of factors does any."""
+    facts: dict[str, Any] = card.model_dump(mode="json", exclude_none=True)
+    for factors in ("scales", "time_scales"):
+        if getattr(card, factors, ()) is None:
+            facts[factors] = "any"
+    return facts
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else dict(value) if hasattr(value, "items") else value
 
 
 def _yaml(value: Any) -> str:
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110)
-    return text
+    return text.rstrip()

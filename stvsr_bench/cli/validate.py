@@ -22,5 +22,5 @@ def command(kind: str, name: str) -> int:
     for check in validate_method(name) if kind == "method" else validate_dataset(name):
         say(console, f"{'ok  ' if check.ok else 'FAIL'}  {check.what}{': ' + check.detail if check.detail else ''}")
         failed += not check.ok
-    say(console, f"{kind} '{name}': " + ("every check passes" if not failed else f"{failed} checks fail"))
+    say(console, f"{kind} '{name}': " + ("every check passes" if not failed else f"checks that fail: {failed}"))
     return 1 if failed else 0

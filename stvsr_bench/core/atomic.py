@@ -28,6 +28,9 @@ def _sync_folder(folder: Path) -> None:
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file that becomes ``path`` when the block ends, and vanishes when it raises.
 
+    A symbolic link is followed, so that its target is replaced and not the link; what is no regular file (a pipe,
+    ``/dev/stdout``) is written to directly.
+
     Args:
         path: the final path; its folder is created.
         mode: ``"w"`` (UTF-8 text) or ``"wb"``.
@@ -35,14 +38,18 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     Raises:
         ResultError: the disk is full, the folder is read-only, or another operating-system failure.
     """
-    path = Path(path)
+    given, path = path, Path(os.path.realpath(path))
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     tmp: Path | None = None
     try:
+        if os.path.exists(given) and not os.path.isfile(given):
+            with open(given, mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
         tmp = Path(name)
         os.fchmod(fd, 0o666 & ~_umask())
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(fd, mode, **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()

@@ -35,6 +35,11 @@ class BenchError(Exception):
             parts.append(self.action)
         return "; ".join(parts)
 
+    def lines(self) -> list[str]:
+        """Return the parts as lines, for a terminal."""
+        parts = (("got", self.got), ("accepted", self.accepted), ("next", self.action))
+        return [self.what, *(f"  {label}: {text}" for label, text in parts if text is not None)]
+
 
 class ConfigError(BenchError):
     """An option, override or configuration file is wrong."""

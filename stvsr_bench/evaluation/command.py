@@ -42,7 +42,7 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
             if not sweep:
                 raise
             statuses.append(USER_ERROR)
-            Console(stderr=True).print(f"error: {escape(str(error))}", highlight=False, soft_wrap=True)
+            Console(stderr=True).print("error: " + escape("\n".join(error.lines())), highlight=False, soft_wrap=True)
 
     hydra_entry(arguments, job, "stvsr-bench")
     if sweep and len(statuses) > 1:

@@ -98,19 +98,26 @@ def translate(error: BaseException) -> BenchError:
             known = list(registry.methods() if group == "method" else registry.datasets())
         else:
             known = [p.stem for p in (conf_dir() / group).glob("*.yaml")]
-        return UnknownNameError(
-            group, name, known, None if group in ("method", "dataset", "protocol") else f"see {conf_dir() / group}"
-        )
+        if group in ("method", "dataset", "protocol"):
+            return UnknownNameError(group, name, known)
+        return UnknownNameError(f"{group} group", name, known, f"see {conf_dir() / group}")
     found = re.search(r"You must specify '(\w+)'", text)
     if found:
         return ConfigError(
             f"'{found[1]}' is not given",
-            accepted=f"{found[1]}=NAME",
+            accepted="method=NAME and dataset=NAME",
             action=f"see `stvsr-bench list {found[1]}s`; an example: stvsr-bench run method=bicubic dataset=demo",
         )
     found = re.search(r"Could not override '([^']+)'", text)
     if found:
         key = found[1].lstrip("+~")
+        if key.startswith("protocol."):
+            return ConfigError(
+                "a protocol is fixed and cannot be changed by options",
+                got=key,
+                accepted="a protocol as it is",
+                action="choose another; see `stvsr-bench list protocols`",
+            )
         known = sorted(_known_keys(key))
         close = nearest(key, known)
         return ConfigError(
@@ -184,6 +191,22 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Refuse ``--options`` that Hydra does not have, in our words instead of its usage text."""
+    from hydra._internal.utils import get_args_parser
+
+    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if argument.startswith("-") and flag not in known:
+            close = nearest(flag, ["--dry-run", *known])
+            raise ConfigError(
+                f"unknown option '{flag}'",
+                accepted="nearest known: " + ", ".join(close) if close else "KEY=VALUE overrides",
+                action="see `stvsr-bench run --help`",
+            )
+
+
 def hydra_entry(arguments: Sequence[str], task: Callable[[Config], None], program: str) -> None:
     """Run ``task`` through Hydra's real entry: overrides, ``-m`` sweeps, ``--cfg``, ``--shell-completion``.
 
@@ -198,6 +221,7 @@ def hydra_entry(arguments: Sequence[str], task: Callable[[Config], None], progra
     import hydra
     from omegaconf import OmegaConf
 
+    _check_flags(arguments)
     _register_options()
     saved_argv, saved_full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Hydra writes multirun.yaml into the sweep's folder; results have their own, so that one is thrown away.

@@ -41,6 +41,14 @@ class NotReadyError(BenchError):
         parts = "\n".join(f"  {number}. {error}" for number, error in enumerate(self.missing, 1))
         return f"{self.what}:\n{parts}\ncomplete these, then run the same command again"
 
+    def lines(self) -> list[str]:
+        """Return every missing part with its own parts, for a terminal."""
+        found = [f"{self.what}:"]
+        for number, error in enumerate(self.missing, 1):
+            first, *rest = error.lines()
+            found += [f"  {number}. {first}", *(f"   {line}" for line in rest)]
+        return [*found, "complete these, then run the same command again"]
+
 
 @dataclass
 class Plan:
@@ -150,7 +158,9 @@ def make_plan(config: dict[str, Any]) -> Plan:
         if limit < len(sources):
             sources = sources[:limit]
             partial = f"dataset.limit={limit}"
-            notes.append(f"{partial}: a trial on {limit} clips; marked partial and never ranked")
+            notes.append(
+                f"{partial}: a trial on {limit} of {len(dataset.sources())} clips; marked partial and never ranked"
+            )
     return Plan(
         config=config,
         method=method,

@@ -107,7 +107,7 @@ def restore_clip(
     """
     from stvsr_bench.methods.base import Report, Request
     from stvsr_bench.video.prefetch import PrefetchClip
-    from stvsr_bench.video.writing import open_writer
+    from stvsr_bench.video.writing import FALLBACK_RATE, open_writer
 
     scale = factor("scale", method.scale, method.scales, method.method_id)
     time_scale = factor("time_scale", method.time_scale, method.time_scales, method.method_id)
@@ -137,6 +137,8 @@ def restore_clip(
                     progress(done, total)
     finally:
         method.close()
+    if rate is None and kind != "png":
+        report.notes.append(f"the input states no frame rate; the video plays at {FALLBACK_RATE} frames per second")
     return target, report
 
 

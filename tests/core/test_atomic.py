@@ -55,6 +55,21 @@ def test_a_full_disk_is_our_error_and_leaves_nothing(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_links_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "table.csv")
+    with atomic_write(tmp_path / "link.csv") as file:
+        file.write("1")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real" / "table.csv").read_text() == "1"
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE)
+    with atomic_write(tmp_path / "pipe") as file:
+        file.write("through")
+    assert reader.communicate(timeout=10)[0] == b"through"
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_folder_appears_whole_and_replaces(tmp_path: Path) -> None:
     for text in ("one", "two"):
         with atomic_folder(tmp_path / "frames") as folder:

@@ -11,9 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
 
-from run_helpers import CLIPS, write_clip  # noqa: E402
+from run_helpers import CLIPS, write_clip
 
-from stvsr_bench.cli.app import main  # noqa: E402
+from stvsr_bench.cli.app import main
 
 
 @pytest.fixture

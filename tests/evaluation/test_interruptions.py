@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from run_helpers import folder_of, start
 
 SLOW_METHOD = """

@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-
 from run_helpers import CLIPS, folder_of, write_clip
 
 Call = Callable[..., Any]

@@ -268,9 +268,7 @@ def test_transparent_video_is_an_error_and_opaque_alpha_is_dropped(tmp_path: Pat
 
 
 def test_varying_frame_rate_is_noted(tmp_path: Path) -> None:
-    path = encode(
-        tmp_path / "a.mp4", "libx264", "yuv420p", moving(6, 32, 32), {"bf": "0"}, times=[0, 1, 2, 10, 11, 30]
-    )
+    path = encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(6, 32, 32), {"bf": "0"}, times=[0, 1, 2, 10, 11, 30])
     clip = VideoFileClip(path)
     assert any("frame rate varies" in n for n in clip.notes)
     assert same(clip[:], sequential(path))
@@ -303,7 +301,9 @@ def test_backwards_reading_decodes_each_group_once(tmp_path: Path, monkeypatch: 
 
 
 def _child(clip: VideoFileClip, queue: Any) -> None:
-    import faulthandler; faulthandler.dump_traceback_later(10, exit=True, file=open("/tmp/a_child.txt", "w"))
+    import faulthandler
+
+    faulthandler.dump_traceback_later(10, exit=True, file=open("/tmp/a_child.txt", "w"))
     queue.put(clip[3].sum().item())
 
 
