@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import os
 import statistics
+import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -302,6 +304,18 @@ class PyAVDecoder:
         return unreadable(self._index.path, f"at frame {frame} of {self._index.count}: {got}")
 
 
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = "decord" in sys.modules
+
+
+# decord's threads do not come along into a forked process, where its locks may stay taken for ever.
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class DecordError(Exception):
     """Decord cannot read a file or frame; PyAV must."""
 
@@ -320,6 +334,8 @@ class DecordDecoder:
     """
 
     def __init__(self, index: VideoIndex) -> None:
+        if _forked:
+            raise DecordError("decord cannot be used in a process that was forked after it was loaded")
         try:
             import decord
         except (ImportError, OSError) as error:  # OSError: its shared library does not load here
