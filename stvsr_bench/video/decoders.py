@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import bisect
 import itertools
 import os
 import statistics
 import sys
+import weakref
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -316,6 +318,17 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+_open_readers: weakref.WeakSet[DecordDecoder] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_readers() -> None:
+    # A reader that outlives the interpreter aborts the process: its threads run on while its library is torn down.
+    if not _forked:
+        for decoder in list(_open_readers):
+            decoder.close()
+
+
 class DecordError(Exception):
     """Decord cannot read a file or frame; PyAV must."""
 
@@ -349,6 +362,7 @@ class DecordDecoder:
         if len(self._reader) != index.count:
             raise DecordError(f"decord counts {len(self._reader)} frames, the file holds {index.count}")
         self._next = 0
+        _open_readers.add(self)
 
     def reaches(self, frame: int) -> bool:
         """Whether ``frame`` lies ahead, and near enough to decode up to it."""

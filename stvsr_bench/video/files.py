@@ -35,8 +35,9 @@ class VideoFileClip(Clip):
 
     Both give the same pixels. PyAV also does all seeking, which decord does inexactly. PyAV reads the whole file, and
     the reason is logged and noted, where decord is absent, refuses the file, counts other frames, gives another first
-    frame, fails at a frame, or is known to differ (more than 8 bit, alpha, codecs that are not specified to the bit). YUV is converted by FFmpeg with the matrix and range that the
-    file states, else BT.601 in studio range. Frame k is the k-th frame in display order, whatever order it is read in.
+    frame, fails at a frame, or is known to differ (more than 8 bit, alpha, codecs not specified to the bit). YUV is
+    converted by FFmpeg with the matrix and range that the file states, else BT.601 in studio range. Frame k is the
+    k-th frame in display order, whatever order frames are read in.
 
     The decoder is opened by the process that reads, and freed after the last frame and by :meth:`close`.
 

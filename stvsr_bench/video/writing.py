@@ -178,7 +178,7 @@ class VideoFileWriter(ClipWriter):
             self._container: Any = av.open(
                 str(temporary), "w", format="matroska" if self._lossless else "mp4", options=_muxer(self._lossless)
             )
-            codec, options = _encoder(self._lossless)
+            codec, options = _encoder(self._lossless, min(self.height, self.width))
             self._stream: Any = self._container.add_stream(codec, rate=self._rate, options=options)
             self._stream.width, self._stream.height = self.width, self.height
             self._stream.pix_fmt = "bgr0" if self._lossless else "yuv420p"
@@ -202,10 +202,10 @@ class VideoFileWriter(ClipWriter):
             self._container.close()
 
 
-def _encoder(lossless: bool) -> tuple[str, dict[str, str]]:
+def _encoder(lossless: bool, side: int) -> tuple[str, dict[str, str]]:
     if lossless:
         # Version 3 with checksums per slice; every frame a key frame (g=1), so that any frame is read alone.
-        return "ffv1", {"level": "3", "slicecrc": "1", "slices": "4", "g": "1"}
+        return "ffv1", {"level": "3", "slicecrc": "1", "slices": "4" if side >= 16 else "1", "g": "1"}
     return "libx264", {"crf": "17", "preset": "medium"}
 
 

@@ -301,9 +301,6 @@ def test_backwards_reading_decodes_each_group_once(tmp_path: Path, monkeypatch: 
 
 
 def _child(clip: VideoFileClip, queue: Any) -> None:
-    import faulthandler
-
-    faulthandler.dump_traceback_later(10, exit=True, file=open("/tmp/a_child.txt", "w"))
     queue.put(clip[3].sum().item())
 
 

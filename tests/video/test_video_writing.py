@@ -24,7 +24,9 @@ NAME = {"png": "walk (1), ä=b ~.png", "ffv1": "walk (1), ä=b ~.mkv", "mp4": "w
 
 
 def noise(count: int = 7, height: int = 34, width: int = 46) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 @pytest.mark.parametrize("size", [(34, 46), (33, 45), (1, 1)])
