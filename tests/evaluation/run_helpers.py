@@ -25,9 +25,13 @@ def write_clip(folder: Path, seed: int, frames: int = FRAMES, height: int = HEIG
 
 
 def start(arguments: Sequence[str], cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start the program as a process of its own."""
+    """Start the program as a process of its own, which hears of SIGINT even if the tests run in the background."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from stvsr_bench.cli.app import main; main()\n"
+    )
     return subprocess.Popen(
-        [sys.executable, "-c", "from stvsr_bench.cli.app import main; main()", *arguments],
+        [sys.executable, "-c", code, *arguments],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,

@@ -255,6 +255,26 @@ def test_damage_inside_a_matroska_file_is_found(tmp_path: Path) -> None:
         open_clip(path)
 
 
+def test_frames_that_the_decoder_marks_as_damaged_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)  # it would repair them silently
+    data = encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(20, 64, 96), {"bf": "0"}).read_bytes()
+    path = tmp_path / "b.mp4"
+    start, end = data.index(b"mdat") + 4, data.index(b"moov")
+    found = 0
+    for offset in range(start + 3000, end - 100, (end - start) // 40):
+        path.write_bytes(data[:offset] + bytes(b ^ 0x55 for b in data[offset : offset + 60]) + data[offset + 60 :])
+        try:
+            with av.open(str(path)) as container:
+                marked = any(f.is_corrupt for f in container.decode(video=0))
+        except av.error.FFmpegError:
+            marked = True
+        if marked:
+            found += 1
+            with pytest.raises(ClipError, match=r"cannot read the video '.*b\.mp4'"):
+                open_clip(path)[:]
+    assert found > 0
+
+
 def test_transparent_video_is_an_error_and_opaque_alpha_is_dropped(tmp_path: Path) -> None:
     rgba = np.concatenate([moving(4, 32, 32), np.full((4, 32, 32, 1), 255, np.uint8)], -1)
     opaque = open_clip(encode(tmp_path / "a.mkv", "ffv1", "bgra", rgba))
@@ -284,7 +304,7 @@ def test_rotation_is_noted_and_pixels_stay_as_stored(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     clip = VideoFileClip(tmp_path / "a.mp4")
     assert (clip.height, clip.width) == (32, 48)
-    assert any("rotate" in n for n in clip.notes)
+    assert any("asks players to rotate by" in n for n in clip.notes)
     assert same(clip[:], sequential(tmp_path / "a.mp4"))
 
 
