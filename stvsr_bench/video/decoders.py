@@ -79,6 +79,30 @@ class Decoder(Protocol):
         ...
 
 
+_open: weakref.WeakSet[Decoder] = weakref.WeakSet()
+_abandoned: list[Decoder] = []
+_forked = False
+
+
+def _after_fork() -> None:
+    # The threads of the parent's decoders do not exist here. Freeing such a decoder, be it by the garbage collector,
+    # would wait for them for ever, so the child keeps them all.
+    global _open, _forked
+    _abandoned.extend(_open)
+    _open = weakref.WeakSet()
+    _forked = "decord" in sys.modules
+
+
+@atexit.register
+def _close_all() -> None:
+    # A decord reader that outlives the interpreter can abort the process: its threads run on while its library ends.
+    for decoder in list(_open):
+        decoder.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def unreadable(path: Path, got: str) -> ClipError:
     """Return the error for a video file that is not whole or not understood."""
     return ClipError(
@@ -226,6 +250,7 @@ class PyAVDecoder:
         self._container: Any = None
         self._frames: Iterator[Any] = iter(())
         self._next = 0
+        _open.add(self)
 
     def reaches(self, frame: int) -> bool:
         """Any frame, by seeking."""
@@ -306,29 +331,6 @@ class PyAVDecoder:
         return unreadable(self._index.path, f"at frame {frame} of {self._index.count}: {got}")
 
 
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = "decord" in sys.modules
-
-
-# decord's threads do not come along into a forked process, where its locks may stay taken for ever.
-os.register_at_fork(after_in_child=_after_fork)
-
-
-_open_readers: weakref.WeakSet[DecordDecoder] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_readers() -> None:
-    # A reader that outlives the interpreter aborts the process: its threads run on while its library is torn down.
-    if not _forked:
-        for decoder in list(_open_readers):
-            decoder.close()
-
-
 class DecordError(Exception):
     """Decord cannot read a file or frame; PyAV must."""
 
@@ -362,7 +364,7 @@ class DecordDecoder:
         if len(self._reader) != index.count:
             raise DecordError(f"decord counts {len(self._reader)} frames, the file holds {index.count}")
         self._next = 0
-        _open_readers.add(self)
+        _open.add(self)
 
     def reaches(self, frame: int) -> bool:
         """Whether ``frame`` lies ahead, and near enough to decode up to it."""

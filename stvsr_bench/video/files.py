@@ -26,8 +26,6 @@ _BEHIND_BYTES = 32 << 20
 """Frames kept when a file is read backwards, so that a group of pictures is not decoded again for each of them."""
 
 _log = logging.getLogger(__name__)
-_abandoned: list[Decoder] = []
-"""Decoders inherited through fork: their threads do not exist here, so even freeing them would wait for ever."""
 
 
 class VideoFileClip(Clip):
@@ -66,10 +64,7 @@ class VideoFileClip(Clip):
         return self._index.count
 
     def read(self, indices: Sequence[int]) -> Frames:
-        if self._process != os.getpid():
-            if self._decoder is not None:
-                _abandoned.append(self._decoder)
-            self._reset()
+        self._check_process()
         frames = np.empty((len(indices), 3, self.height, self.width), np.uint8)
         with self._lock:
             for position, index in enumerate(indices):
@@ -85,6 +80,7 @@ class VideoFileClip(Clip):
 
     def close(self) -> None:
         """Free the decoder; a later read opens it again."""
+        self._check_process()
         with self._lock:
             self._free()
 
@@ -101,6 +97,11 @@ class VideoFileClip(Clip):
         self._decoder: Decoder | None = None
         self._behind: dict[int, ImageArray] = {}
         self._next = 0
+
+    def _check_process(self) -> None:
+        # A decoder does not survive fork; the decoders module keeps the parent's from being freed here.
+        if self._process != os.getpid():
+            self._reset()
 
     def _free(self) -> None:
         if self._decoder is not None:

@@ -320,7 +320,9 @@ def test_backwards_reading_decodes_each_group_once(tmp_path: Path, monkeypatch: 
     assert len(decoded) <= 24 + 2
 
 
-def _child(clip: VideoFileClip, queue: Any) -> None:
+def _child(clip: VideoFileClip, garbage: list[VideoFileClip], queue: Any) -> None:
+    garbage.clear()  # frees decoders whose threads exist in the parent only
+    clip.close()
     queue.put(clip[3].sum().item())
 
 
@@ -328,9 +330,13 @@ def test_pickle_fork_and_close(tmp_path: Path) -> None:
     clip = VideoFileClip(encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(9, 32, 32)))
     reference = clip[:]
     first = clip[2]  # leaves an open decoder behind, which the child must not touch
+    garbage = [pickle.loads(pickle.dumps(clip)) for _ in range(3)]
+    for i, other in enumerate(garbage):
+        other._use_decord = i > 0
+        other[1]
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    process = context.Process(target=_child, args=(clip, queue))
+    process = context.Process(target=_child, args=(clip, garbage, queue))
     process.start()
     assert queue.get(timeout=60) == reference[3].sum().item()
     process.join(60)
