@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from stvsr_bench.video.clip import Clip, Frames
@@ -52,18 +53,19 @@ class PrefetchClip(Clip):
     def read(self, indices: Sequence[int]) -> Frames:
         if self._process != os.getpid():
             self._reset()
-        frames = torch.empty((len(indices), 3, self.height, self.width), dtype=torch.uint8)
+        # Copied by NumPy: torch would share so small a copy among threads, whose waiting takes the decoders' time.
+        frames = np.empty((len(indices), 3, self.height, self.width), np.uint8)
         for position, index in enumerate(indices):
             last = position == len(indices) - 1
             following = self._beyond(indices) if last else indices[position + 1 : position + 1 + self._ahead]
             future = self._request(index, following)
             try:
-                frames[position] = future.result()
+                frames[position] = future.result().numpy()
             except BaseException:
                 with self._lock:
                     self._cache.pop(index, None)
                 raise
-        return frames
+        return torch.from_numpy(frames)
 
     def files(self) -> Sequence[str]:
         return self.source.files()

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import IO
 
+import numpy as np
 import torch
 
 from stvsr_bench.core.errors import ClipError, ResultError
 from stvsr_bench.video.clip import Clip, Frames
+from stvsr_bench.video.images import ImageArray
 
 
 class StreamClip(Clip):
@@ -71,7 +73,7 @@ class StreamClip(Clip):
         return self._length
 
     def read(self, indices: Sequence[int]) -> Frames:
-        frames = torch.empty((len(indices), 3, self.height, self.width), dtype=torch.uint8)
+        frames = np.empty((len(indices), 3, self.height, self.width), np.uint8)
         with self._lock:
             # In time order, so that one request may ask for its frames in any order.
             for position, index in sorted(enumerate(indices), key=lambda pair: pair[1]):
@@ -80,8 +82,8 @@ class StreamClip(Clip):
                 if self._file is not None:
                     self._load(self._file, index, frames[position])
                 else:
-                    frames[position] = self._recall(index)
-        return frames
+                    frames[position] = self._recall(index).numpy()
+        return torch.from_numpy(frames)
 
     def close(self) -> None:
         """Stop the iterator and free the frames; reading is over."""
@@ -160,8 +162,8 @@ class StreamClip(Clip):
         except OSError as error:
             raise self._spool_error(error) from error
 
-    def _load(self, file: IO[bytes], index: int, frame: Frames) -> None:
-        target, offset = frame.numpy().data.cast("B"), index * self._frame_bytes
+    def _load(self, file: IO[bytes], index: int, frame: ImageArray) -> None:
+        target, offset = frame.data.cast("B"), index * self._frame_bytes
         while target:
             got = os.preadv(file.fileno(), [target], offset)
             target, offset = target[got:], offset + got
