@@ -9,6 +9,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Weights that tests need are fetched once and stay inside the checkout.
+os.environ.setdefault("STVSR_BENCH_WEIGHTS", str(REPOSITORY / ".weights"))
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

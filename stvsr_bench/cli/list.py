@@ -14,14 +14,14 @@ from stvsr_bench.core import registry
 from stvsr_bench.core.errors import BenchError, UnknownNameError
 from stvsr_bench.core.paths import SEARCH_VARIABLE, user_path
 
-KINDS = ("methods", "datasets", "protocols", "metrics", "runs")
+KINDS = ("methods", "datasets", "protocols", "metrics", "weights", "runs")
 
 
 @click.command("list")
 @click.argument("kind", metavar=f"[{'|'.join(KINDS)}]")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 def command(kind: str, folders: tuple[Path, ...]) -> int:
-    """List methods, datasets, protocols, metrics, or the runs below FOLDERS (default results/runs).
+    """List methods, datasets, protocols, metrics, weights, or the runs below FOLDERS (default results/runs).
 
     Folders dropped under $STVSR_BENCH_PATH and installed plug-ins are listed with where they come from.
     """
@@ -31,6 +31,7 @@ def command(kind: str, folders: tuple[Path, ...]) -> int:
         "datasets": _datasets,
         "protocols": _protocols,
         "metrics": _metrics,
+        "weights": _weights,
         "runs": partial(_runs, folders=folders),
     }
     if kind not in listings:
@@ -98,6 +99,16 @@ def _metrics(console: Console) -> list[BenchError]:
         add_row(table, [info.id, info.version, info.unit, better, needs, info.licence, origin, info.conventions])
     console.print(table)
     return metric_problems()
+
+
+def _weights(console: Console) -> list[BenchError]:
+    from stvsr_bench.cli.fetch import print_weights
+    from stvsr_bench.weights.cache import cache_dir
+    from stvsr_bench.weights.known import known_weights
+
+    print_weights(list(known_weights()))
+    say(console, f"cache: {cache_dir()}; get them: stvsr-bench fetch NAME|all [--from DIR]")
+    return []
 
 
 def _runs(console: Console, folders: tuple[Path, ...]) -> list[BenchError]:

@@ -65,6 +65,10 @@ class MetricError(BenchError):
     """A metric received what it cannot score."""
 
 
+class WeightError(BenchError):
+    """Parameters cannot be had, read or trusted, or do not fit their network."""
+
+
 class ResultError(BenchError):
     """A result file or run folder cannot be read or written."""
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stvsr_bench.core.weight_card import WeightSpec
+
 Count = Annotated[int, Field(ge=1)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Status = Literal["runnable", "outputs-only", "announced"]
 
 
@@ -50,40 +51,6 @@ class Upstream(_Model):
     repository: Annotated[str, Field(pattern=r"^https://")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")] | None
     date: datetime.date | None = None
-    licence: str | None
-    note: str | None = None
-
-
-class WeightFile(_Model):
-    """One file that carries parameters.
-
-    Attributes:
-        path: inside the source.
-        size: bytes; null where not known.
-        sha256: of the file; null where not known.
-    """
-
-    path: str
-    size: Count | None = None
-    sha256: Sha256 | None = None
-
-
-class Weight(_Model):
-    """One set of parameters and where it is published.
-
-    Attributes:
-        name: what the method calls it.
-        source: where it is published, for example a repository of the Hugging Face hub; null where nowhere.
-        files: the files needed, as far as known.
-        size: bytes of all files; null where not known.
-        licence: of the weights; null where not stated.
-        note: what a user must know about them.
-    """
-
-    name: str
-    source: str | None
-    files: tuple[WeightFile, ...] = ()
-    size: Count | None = None
     licence: str | None
     note: str | None = None
 
@@ -147,7 +114,7 @@ class MethodCard(_Model):
     paper: Paper | None = None
     upstream: Upstream | None = None
     licence: str
-    weights: tuple[Weight, ...] = ()
+    weights: tuple[WeightSpec, ...] = ()
     notes: tuple[str, ...] = ()
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 
@@ -161,6 +128,13 @@ class MethodCard(_Model):
             raise ValueError("task vsr: time_scales must be [1]")
         if self.task == "vfi" and self.scales != (1,):
             raise ValueError("task vfi: scales must be [1]")
+        names = [weight.name for weight in self.weights]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two weights share a name: {', '.join(names)}")
+        if self.status == "runnable":
+            for weight in self.weights:
+                if weight.faults():
+                    raise ValueError(f"weight '{weight.name}' of a runnable method lacks {', '.join(weight.faults())}")
         if self.changes[0].version != self.version:
             raise ValueError(
                 f"version is {self.version}, but the newest change is of version {self.changes[0].version}"

