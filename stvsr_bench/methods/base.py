@@ -156,7 +156,13 @@ class Method(ABC):
         split_tolerance: largest difference, in 8-bit levels, between split and unsplit output.
         chunk: most LQ frames in one window (base chunking).
         dtypes: names of the torch dtypes whose arithmetic it supports.
+        reads: how the clip is read: ``forward``, each frame once, or ``random``: backwards, or more than once. A
+            cascade then keeps the frames of the stage before in a temporary file.
         neutral_knobs: knobs that move no pixel; they are in neither the id nor the restore key.
+        memory_option: the option that lowers the memory need where the base class must not, because it moves pixels.
+        optimised: networks run in their fast form. Set it to ``False`` on an instance, before ``setup``, for the plain
+            eager form of the same arithmetic (contiguous layout, nothing cached, one piece at a time), which
+            ``benchmarks/method_speed.py`` puts beside it; no knob, and never part of an identity.
     """
 
     version: ClassVar[int] = 1
@@ -177,7 +183,10 @@ class Method(ABC):
     split_tolerance: int = 0
     chunk: int = 8
     dtypes: frozenset[str] = frozenset({"float32"})
-    neutral_knobs: ClassVar[frozenset[str]] = frozenset()
+    reads: Literal["forward", "random"] = "forward"
+    neutral_knobs: frozenset[str] = frozenset()
+    memory_option: str | None = None
+    optimised: bool = True
 
     def __init__(
         self,
@@ -310,7 +319,7 @@ class Method(ABC):
         """Restore ``clip``, yielding uint8 blocks ``(T, 3, φs·h, φs·w)`` in order, ``(n - 1)·φt + 1`` frames in all.
 
         Args:
-            clip: the LQ clip; read strictly forwards, each frame once.
+            clip: the LQ clip; read as :attr:`reads` says, where that is ``forward`` strictly so and each frame once.
             request: the factors and the seed.
             report: filled while the blocks are taken.
 
