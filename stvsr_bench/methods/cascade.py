@@ -20,8 +20,9 @@ class Cascade(Method):
     """A ``vsr`` and a ``vfi`` method chained; the order is part of the identity.
 
     ``bicubic+dis_flow`` means VSR first, ``dis_flow+bicubic`` VFI first, whatever name the configuration has: ready
-    cascades and spelled-out ones are one method. The second stage reads the first one's frames as they are made, so
-    memory does not grow with the clip, and each stage's time and memory are its own.
+    cascades and spelled-out ones are one method. The second stage reads the first one's frames as they are made, or,
+    where it reads backwards or twice, from a temporary file that holds them losslessly. Memory does not grow with the
+    clip either way, and each stage's time and memory are its own.
 
     Args:
         vsr: registered name of the super-resolution method.
@@ -70,6 +71,7 @@ class Cascade(Method):
         self.scales, self.time_scales = self.vsr.scales, self.vfi.time_scales
         self.scale = self.scale if self.scale is not None else self.vsr.scale
         self.time_scale = self.time_scale if self.time_scale is not None else self.vfi.time_scale
+        self.reads = self.stages()[0][1].reads
         self.deterministic = self.vsr.deterministic and self.vfi.deterministic
         self.needs_prompt = self.vsr.needs_prompt or self.vfi.needs_prompt
         self.dtypes = self.vsr.dtypes & self.vfi.dtypes
@@ -129,6 +131,7 @@ class Cascade(Method):
             width=clip.width * between.scale,
             name=clip.name,
             frame_rate=clip.frame_rate * between.time_scale if clip.frame_rate is not None else None,
+            spool=second.reads == "random",
         )
         try:
             yield from second.restore(frames, requests[second_role], reports[second_role])

@@ -117,11 +117,12 @@ def _shrink(method: Method, frames: Frames, request: Request, pieces: _Pieces, m
         pieces.tile = smaller
     else:
         tile = f"tiles of {pieces.tile} pixels" if pieces.tile else f"whole frames of {height}x{width}"
+        option = "" if method.memory_option is None else f", or set {method.memory_option}, which moves pixels"
         raise MethodError(
             f"method '{method.name}' ran out of memory on {method.device}, even for its smallest piece",
             got=f"{message}; {len(pieces.retries)} attempts, the last with {tried['frames']} frame(s), {tile}",
             accepted="a frame size whose smallest piece fits",
-            action=f"use a device with more memory (chunking: {method.chunking}, tiling: {method.tiling})",
+            action=f"use a device with more memory (chunking: {method.chunking}, tiling: {method.tiling}){option}",
         )
 
 

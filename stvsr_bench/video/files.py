@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from stvsr_bench.core.errors import ClipError
+from stvsr_bench.core.spool import Spool
 from stvsr_bench.video.clip import Clip, Frames
 from stvsr_bench.video.decoders import Decoder, DecordDecoder, DecordError, PyAVDecoder, index_video
 from stvsr_bench.video.images import ImageArray
@@ -23,7 +25,10 @@ VIDEO_EXTS = (
 """Endings of the files that count as videos (any case)."""
 
 _BEHIND_BYTES = 32 << 20
-"""Frames kept when a file is read backwards, so that a group of pictures is not decoded again for each of them."""
+"""Of a group of pictures read backwards, what is kept in memory; a larger one goes through a temporary file."""
+
+_JUMP = 16
+"""A read so many frames ahead may begin a backward pass, as one of the last frame may."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +38,10 @@ class VideoFileClip(Clip):
 
     Both give the same pixels. PyAV also does all seeking, which decord does inexactly. PyAV reads the whole file, and
     the reason is logged and noted, where decord is absent, refuses the file, counts other frames, gives another first
-    frame, fails at a frame, or is known to differ (more than 8 bit, alpha, codecs not specified to the bit). YUV is
-    converted by FFmpeg with the matrix and range that the file states, else BT.601 in studio range. Frame k is the
-    k-th frame in display order, whatever order frames are read in.
+    frame, fails at a frame, or is known to differ (more than 8 bit, alpha, codecs that are not specified to the bit).
+    YUV is converted by FFmpeg with the matrix and range that the file states, else BT.601 in studio range. Frame k is
+    the k-th frame in display order, whatever order it is read in; read backwards, each group of pictures is decoded
+    once.
 
     The decoder is opened by the process that reads, and freed after the last frame and by :meth:`close`.
 
@@ -95,7 +101,7 @@ class VideoFileClip(Clip):
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._decoder: Decoder | None = None
-        self._behind: dict[int, ImageArray] = {}
+        self._behind = _Group(self.name, range(0), self.height, self.width)
         self._next = 0
 
     def _check_process(self) -> None:
@@ -107,20 +113,29 @@ class VideoFileClip(Clip):
         if self._decoder is not None:
             self._decoder.close()
         self._decoder = None
-        self._behind = {}
+        self._behind.close()
         self._next = 0
 
     def _frame(self, index: int) -> ImageArray:
         if index in self._behind:
-            return self._behind[index]
-        if index < self._next - 1:
-            capacity = max(_BEHIND_BYTES // (3 * self.height * self.width), 1)
-            start = max(self._index.key_at(index), index - capacity + 1)
-            self._behind = {}
-            self._behind = {i: self._decode(i) for i in range(start, index + 1)}
-            return self._behind[index]
-        self._behind = {}
-        return self._decode(index)
+            return self._behind.image(index)
+        last = index == len(self) - 1 and index > self._next
+        if self._next <= index < self._next + _JUMP and not last:
+            return self._decode(index)
+        # Backwards, or ahead to where a backward pass begins: the group of pictures is decoded once and kept.
+        start = self._index.key_at(index)
+        if start < self._next <= index:
+            start = self._next
+        self._behind.close()
+        if start > 0 and (self._decoder is None or not self._decoder.reaches(start)):
+            if self._decoder is not None:
+                self._decoder.close()
+            self._decoder = PyAVDecoder(self._index)
+        group = _Group(self.name, range(start, index + 1), self.height, self.width)
+        for number in range(start, index + 1):
+            group.add(number, self._decode(number))
+        self._behind = group
+        return group.image(index)
 
     def _decode(self, index: int) -> ImageArray:
         decoder = self._decoder
@@ -169,3 +184,53 @@ class VideoFileClip(Clip):
         self._use_decord = False
         self.notes = (*self.notes, f"decoded with PyAV: {reason}")
         _log.log(level, "clip '%s' (%s): PyAV decodes it: %s", self.name, self.path, reason)
+
+
+class _Group:
+    """Decoded frames of one group of pictures: in memory where they are few, else in a temporary file."""
+
+    def __init__(self, name: str, numbers: range, height: int, width: int) -> None:
+        self._name, self._numbers, self._shape = name, numbers, (height, width, 3)
+        self._images: dict[int, ImageArray] = {}
+        self._spool: Spool | None = None
+        size = height * width * 3
+        try:
+            if len(numbers) * size > _BEHIND_BYTES:
+                self._spool = Spool(size)
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._numbers
+
+    def add(self, number: int, image: ImageArray) -> None:
+        """Keep a frame ``(H, W, 3)``."""
+        if self._spool is None:
+            self._images[number] = image
+            return
+        try:
+            self._spool.put(number - self._numbers.start, np.ascontiguousarray(image).data.cast("B"))
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def image(self, number: int) -> ImageArray:
+        """Return a kept frame."""
+        if self._spool is None:
+            return self._images[number]
+        image = np.empty(self._shape, np.uint8)
+        self._spool.get(number - self._numbers.start, image.data.cast("B"))
+        return image
+
+    def close(self) -> None:
+        """Free the frames."""
+        self._numbers, self._images = range(0), {}
+        if self._spool is not None:
+            self._spool.close()
+
+    def _no_room(self, error: OSError) -> ClipError:
+        return ClipError(
+            f"clip '{self._name}': frames read backwards cannot be kept in a temporary file",
+            got=error.strerror or str(error),
+            accepted=f"{len(self._numbers) * self._shape[0] * self._shape[1] * 3 / 2**20:.0f} MiB of free space",
+            action="free space, or set TMPDIR to a larger disk",
+        )

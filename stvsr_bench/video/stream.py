@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import IO
 
 import numpy as np
 import torch
 
 from stvsr_bench.core.errors import ClipError, ResultError
+from stvsr_bench.core.spool import Spool
 from stvsr_bench.video.clip import Clip, Frames
-from stvsr_bench.video.images import ImageArray
 
 
 class StreamClip(Clip):
@@ -62,10 +60,10 @@ class StreamClip(Clip):
         self._frame_bytes = 3 * height * width
         self._capacity = max(window_bytes // self._frame_bytes, 1)
         self._window: deque[tuple[int, Frames]] = deque()
-        self._file: IO[bytes] | None = None
+        self._spool: Spool | None = None
         if spool:
             try:
-                self._file = tempfile.TemporaryFile(dir=spool_folder, prefix=".tmp-", buffering=0)  # noqa: SIM115
+                self._spool = Spool(self._frame_bytes, spool_folder)
             except OSError as error:
                 raise self._spool_error(error) from error
 
@@ -79,8 +77,8 @@ class StreamClip(Clip):
             for position, index in sorted(enumerate(indices), key=lambda pair: pair[1]):
                 while index >= self._made:
                     self._pull()
-                if self._file is not None:
-                    self._load(self._file, index, frames[position])
+                if self._spool is not None:
+                    self._spool.get(index, frames[position].data.cast("B"))
                 else:
                     frames[position] = self._recall(index).numpy()
         return torch.from_numpy(frames)
@@ -92,8 +90,8 @@ class StreamClip(Clip):
             if close is not None:
                 close()
             self._window.clear()
-            if self._file is not None:
-                self._file.close()
+            if self._spool is not None:
+                self._spool.close()
             if self._failure is None:
                 self._failure = ClipError(f"clip '{self.name}' is closed")
 
@@ -102,8 +100,8 @@ class StreamClip(Clip):
             raise self._failure
         try:
             block = self._checked(next(self._blocks, None))
-            if self._file is not None:
-                self._store(self._file, block)
+            if self._spool is not None:
+                self._store(self._spool, block)
             else:
                 self._window.append((self._made, block))
                 while self._made + len(block) - self._window[0][0] - len(self._window[0][1]) >= self._capacity:
@@ -152,21 +150,11 @@ class StreamClip(Clip):
             action="open the stream with spool=True to read it in any order",
         )
 
-    def _store(self, file: IO[bytes], block: Frames) -> None:
-        data = block.contiguous().cpu().numpy().data.cast("B")
-        offset = self._made * self._frame_bytes
+    def _store(self, spool: Spool, block: Frames) -> None:
         try:
-            while data:
-                written = os.pwrite(file.fileno(), data, offset)
-                data, offset = data[written:], offset + written
+            spool.put(self._made, block.contiguous().cpu().numpy().data.cast("B"))
         except OSError as error:
             raise self._spool_error(error) from error
-
-    def _load(self, file: IO[bytes], index: int, frame: ImageArray) -> None:
-        target, offset = frame.data.cast("B"), index * self._frame_bytes
-        while target:
-            got = os.preadv(file.fileno(), [target], offset)
-            target, offset = target[got:], offset + got
 
     def _spool_error(self, error: OSError) -> ResultError:
         return ResultError(

@@ -3,6 +3,7 @@ import multiprocessing
 import pickle
 import random
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from stvsr_bench.core.errors import ClipError
 from stvsr_bench.video import files as files_module
 from stvsr_bench.video.decoders import DecordDecoder, DecordError, PyAVDecoder
+from stvsr_bench.video.prefetch import PrefetchClip
 from stvsr_bench.video.reading import VideoFileClip, open_clip
 from stvsr_bench.video.writing import open_writer
 
@@ -308,16 +310,43 @@ def test_rotation_is_noted_and_pixels_stay_as_stored(tmp_path: Path) -> None:
     assert same(clip[:], sequential(tmp_path / "a.mp4"))
 
 
-def test_backwards_reading_decodes_each_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(24, 32, 32), {"g": "12", "sc_threshold": "0"})
+@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("kept", [32 << 20, 0], ids=["memory", "file"])
+@pytest.mark.parametrize(("count", "group"), [(40, 12), (40, 250), (11, 250)])
+def test_backwards_reading_decodes_each_group_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, group: int, kept: int, step: int
+) -> None:
+    """A whole pass backwards, after one forwards: no frame leaves the decoder twice, however large a group is."""
+    options = {"g": str(group), "sc_threshold": "0", "bf": "0"}
+    path = encode(tmp_path / "a.mp4", "libx264", "yuv420p", moving(count, 32, 32), options)
+    monkeypatch.setattr(files_module, "_BEHIND_BYTES", kept)
+    decoded: list[object] = []
+    seek, read = PyAVDecoder._go_to, DecordDecoder.read
+
+    def counted(frames: Iterator[Any]) -> Iterator[Any]:
+        for frame in frames:
+            decoded.append(frame.pts)
+            yield frame
+
+    def counting_seek(self: PyAVDecoder, start: int) -> None:
+        before = self._frames
+        seek(self, start)
+        if self._frames is not before:
+            self._frames = counted(self._frames)
+
+    def counting_read(self: DecordDecoder, frame: int) -> Any:
+        decoded.extend(range(self._next, frame + 1))
+        return read(self, frame)
+
     clip = VideoFileClip(path)
     reference = clip[:]
-    decoded: list[int] = []
-    real = VideoFileClip._decode
-    monkeypatch.setattr(VideoFileClip, "_decode", lambda self, i: decoded.append(i) or real(self, i))
-    for index in reversed(range(24)):
-        assert same(clip[index], reference[index])
-    assert len(decoded) <= 24 + 2
+    with PrefetchClip(clip, budget_bytes=0) as reader:
+        monkeypatch.setattr(PyAVDecoder, "_go_to", counting_seek)
+        monkeypatch.setattr(DecordDecoder, "read", counting_read)
+        for stop in range(count, 0, -step):
+            block = range(stop - 1, max(stop - step, 0) - 1, -1)
+            assert same(reader.read(block), reference[list(block)])
+    assert len(decoded) == count
 
 
 def _child(clip: VideoFileClip, garbage: list[VideoFileClip], queue: Any) -> None:
