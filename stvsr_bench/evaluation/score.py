@@ -13,8 +13,14 @@ from stvsr_bench.metrics.registry import known_metrics, metric_info
 from stvsr_bench.metrics.result import MetricResult
 from stvsr_bench.video.prefetch import PrefetchClip
 from stvsr_bench.video.reading import open_clip
+from stvsr_bench.weights.service import state
 
 BLOCK = 8  # frames per batch; no value depends on it
+
+
+def ready_metrics() -> list[MetricInfo]:
+    """Return the metrics that need no weights, or whose weights are here."""
+    return [info for info in known_metrics().values() if all(state(weight) == "present" for weight in info.weights)]
 
 
 def score_clips(
@@ -25,7 +31,7 @@ def score_clips(
     Args:
         prediction: a video file or a folder of frames.
         gt: its ground truth, with equal count and size, or ``None``.
-        ids: metric ids or aliases; default: every metric that applies.
+        ids: metric ids or aliases; default: every metric that applies and whose weights are here.
         device: ``auto``, ``cpu`` or ``cuda:N``.
 
     Returns:
@@ -35,7 +41,7 @@ def score_clips(
         ClipError: a clip cannot be read.
         MetricError: counts or sizes differ, or a full-reference metric is asked for without ``gt``.
     """
-    infos = [metric_info(name) for name in ids] if ids is not None else list(known_metrics().values())
+    infos = [metric_info(name) for name in ids] if ids is not None else ready_metrics()
     if gt is None:
         needing = [info.id for info in infos if info.reference == "full"]
         if ids is not None and needing:

@@ -16,6 +16,9 @@ from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.result import MetricResult, subset
 from stvsr_bench.video.clip import Frames
 
+BATCH_PIXELS = 4_000_000
+"""Pixels that are scored at once: what metrics hold of a frame (feature maps) is many times its size."""
+
 
 class Scorer:
     """Scores the output frames of one sample as they arrive.
@@ -50,16 +53,22 @@ class Scorer:
         first, last = max(start, scored.start), min(start + len(block), scored.stop)
         if first >= last:
             return
-        gt = None if self.gt is None else self.gt[first:last]
-        began = time.perf_counter()
-        batch = FrameBatch(block[first - start : last - start], gt, range(first, last), self.device, self.sample.name)
+        size = max(1, BATCH_PIXELS // (block.shape[-2] * block.shape[-1]))
+        for begin in range(first, last, size):
+            end = min(begin + size, last)
+            gt = None if self.gt is None else self.gt[begin:end]
+            began = time.perf_counter()
+            batch = FrameBatch(block[begin - start : end - start], gt, range(begin, end), self.device, self.sample.name)
+            self._update(batch)
+            self.seconds += time.perf_counter() - began
+
+    def _update(self, batch: FrameBatch) -> None:
         for name, metric in list(self._metrics.items()):
             try:
                 metric.update(batch)
             except BenchError as error:
                 self._failed[name] = str(error)
                 del self._metrics[name]
-        self.seconds += time.perf_counter() - began
 
     def results(self, output_hash: str, gt_hash: str | None) -> dict[str, Any]:
         """Return the ``scores`` of the sample's result file."""

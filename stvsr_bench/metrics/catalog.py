@@ -33,6 +33,7 @@ class MetricInfo:
         min_height: fewest rows it can score.
         min_width: fewest columns it can score.
         min_frames: fewest frames it can score.
+        weights: ids of the weights that it reads, as ``stvsr-bench list weights`` shows them.
         licence: licence of the arithmetic and of any weights.
         source: the paper, and the reference code whose numbers it reproduces.
         aliases: other names that users may write; results always carry ``id``.
@@ -51,6 +52,7 @@ class MetricInfo:
     min_height: int = 1
     min_width: int = 1
     min_frames: int = 1
+    weights: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
     source: str = ""
     aliases: tuple[str, ...] = ()
@@ -141,6 +143,29 @@ _FLICKERING = MetricInfo(
     aliases=("temporal_flickering",),
 )
 
+
+def _lpips(net: str, trunk: str, minimum: int, note: str, aliases: tuple[str, ...]) -> MetricInfo:
+    return MetricInfo(
+        id=f"lpips_{net}_v0.1",
+        version=1,
+        title=f"LPIPS {'AlexNet' if net == 'alex' else 'VGG16'}",
+        conventions=f"8-bit RGB scaled to [-1, 1], no resize and no border cut; {note}; unit features over channels, "
+        f"weighted squared difference, mean over space, sum of five layers; {_MEAN}",
+        unit="0-1",
+        higher_is_better=False,
+        reference="full",
+        level="frame",
+        entry="stvsr_bench.metrics.lpips:Lpips",
+        params={"net": net},
+        min_height=minimum,
+        min_width=minimum,
+        weights=(f"lpips/{trunk}", f"lpips/heads_{net}"),
+        licence="Apache-2.0; heads BSD-2-Clause (lpips); trunk BSD-3-Clause (torchvision), trained on ImageNet",
+        source="Zhang et al. 2018 (arXiv:1801.03924); package lpips 0.1.4; same numbers as pyiqa's lpips",
+        aliases=aliases,
+    )
+
+
 _ALL = (
     _psnr("rgb", 0, suffix="", aliases=("psnr_rgb_crop0",)),
     _psnr("rgb", 4, suffix="_crop4"),
@@ -150,6 +175,8 @@ _ALL = (
     _ssim("rgb", 4, suffix="_crop4"),
     _ssim("y", 0, suffix="_crop0", aliases=("ssim_y_bt601_crop0",)),
     _ssim("y", 4, suffix="_crop4", aliases=("ssim_y_bt601_crop4",)),
+    _lpips("alex", "alexnet", 31, "AlexNet, what papers print as LPIPS", ("lpips", "lpips_alex")),
+    _lpips("vgg", "vgg16", 16, "VGG16, usually a training loss; not comparable with AlexNet", ("lpips_vgg",)),
     _FLICKERING,
 )
 

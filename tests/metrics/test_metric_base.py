@@ -45,7 +45,7 @@ def test_ids_and_aliases_name_one_metric_each() -> None:
     assert set(CATALOG) == {
         *("psnr_rgb", "psnr_rgb_crop4", "psnr_y_crop0", "psnr_y_crop4"),
         *("ssim_rgb", "ssim_rgb_crop4", "ssim_y_crop0", "ssim_y_crop4"),
-        "vbench_temporal_flickering",
+        *("lpips_alex_v0.1", "lpips_vgg_v0.1", "vbench_temporal_flickering"),
     }
     for key, info in CATALOG.items():
         assert info.id == key
@@ -69,7 +69,12 @@ def test_every_config_lists_known_ids_once(repository: Path) -> None:
         assert set(content) == {"ids"}
         assert len(content["ids"]) == len(set(content["ids"]))
         assert set(content["ids"]) <= set(CATALOG), file.name
-    assert set(yaml.safe_load((repository / "conf/metrics/default.yaml").read_text())["ids"]) == set(CATALOG)
+    default, perceptual = (
+        set(yaml.safe_load((repository / f"conf/metrics/{name}.yaml").read_text())["ids"])
+        for name in ("default", "perceptual")
+    )
+    assert default == {name for name, info in CATALOG.items() if not info.weights}
+    assert perceptual == default | {"lpips_alex_v0.1"}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def test_batch_size_changes_no_bit(info: MetricInfo, run: Run, noise: Noise) -> 
 
 @every_metric
 def test_thread_count_changes_no_bit(info: MetricInfo, run: Run, noise: Noise) -> None:
-    pred, gt = noise(2, 240, 320, 1), noise(2, 240, 320, 2)
+    """A network's convolutions may add in another order with other threads; what is ours may not."""
+    height, width = (96, 128) if info.weights else (240, 320)
+    pred, gt = noise(2, height, width, 1), noise(2, height, width, 2)
     threads = torch.get_num_threads()
     results = []
     try:
@@ -45,7 +47,10 @@ def test_thread_count_changes_no_bit(info: MetricInfo, run: Run, noise: Noise) -
             results.append(run(info, pred, gt))
     finally:
         torch.set_num_threads(threads)
-    assert results[0] == results[1] == results[2]
+    if info.weights:
+        assert [r.values for r in results] == [pytest.approx(results[0].values, rel=1e-6)] * 3
+    else:
+        assert results[0] == results[1] == results[2]
 
 
 @every_metric
@@ -102,6 +107,7 @@ def test_without_ground_truth_it_is_null_and_says_so(info: MetricInfo, run: Run,
 @full_reference
 def test_ground_truth_for_a_part_of_the_clip_is_refused(info: MetricInfo, noise: Noise) -> None:
     metric = build_metric(info)
+    metric.setup("cpu")
     frames = noise(1, 33, 41)
     metric.update(FrameBatch(frames, frames, [0]))
     with pytest.raises(MetricError, match="only a part of clip 'clip' has ground truth"):
@@ -118,12 +124,13 @@ def test_symmetric_and_sensitive_to_a_shift_of_one_pixel(info: MetricInfo, run: 
     small, large = run(info, near, gt).value, run(info, shifted, gt).value
     assert small is not None
     assert large is not None
-    assert small > large
+    assert (small > large) is info.higher_is_better
 
 
 @every_metric
 def test_frames_out_of_order_are_refused(info: MetricInfo, noise: Noise) -> None:
     metric = build_metric(info)
+    metric.setup("cpu")
     frames = noise(1, 33, 41)
     metric.update(FrameBatch(frames, frames, [4]))
     with pytest.raises(MetricError, match="frame 4 after frame 4"):
@@ -151,5 +158,6 @@ def test_the_catalogue_imports_no_torch() -> None:
 def test_a_gpu_agrees_with_the_cpu(info: MetricInfo, run: Run, noise: Noise) -> None:
     pred, gt = noise(3, 65, 83, 1), noise(3, 65, 83, 2)
     on_cpu, on_gpu = run(info, pred, gt), run(info, pred, gt, device="cuda")
-    assert on_gpu.value == pytest.approx(on_cpu.value, abs=1e-9)
+    # a GPU's convolutions add in another order
+    assert on_gpu.value == pytest.approx(on_cpu.value, abs=1e-5 if info.weights else 1e-9)
     assert run(info, pred, gt, batch=1, device="cuda") == on_gpu
