@@ -40,14 +40,16 @@ class Dataset:
     Args:
         card: the facts.
         options: ``root`` (folder; default ``<data root>/<name>``), ``variant`` (default: the one whose frame counts
-            match), ``lq_role`` (which LQ folders to use where there are several). ``card``, ``name`` and ``limit``
-            may be there too; the evaluation uses them.
+            match), ``lq_role`` (which LQ folders to use where there are several). ``card``, ``name``, ``clips``,
+            ``frames`` and ``limit`` may be there too; the evaluation uses them.
 
     Raises:
         ConfigError: an unknown option or variant.
     """
 
-    OPTIONS: ClassVar[frozenset[str]] = frozenset({"card", "name", "root", "variant", "limit", "lq_role"})
+    OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        {"card", "name", "root", "variant", "clips", "frames", "limit", "lq_role"}
+    )
 
     def __init__(self, card: DatasetCard, options: Mapping[str, Any] | None = None) -> None:
         self.card = card

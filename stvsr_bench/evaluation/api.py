@@ -156,6 +156,12 @@ def run(*overrides: str, **groups: Any) -> Leaderboard:
 
     plan = make_plan(compose([*_overrides(groups), *overrides]))
     outcome = execute(plan, Console(quiet=True))
+    if outcome.unscored:
+        raise ResultError(
+            "some metrics could not score",
+            got="; ".join(f"{name}: {why}" for name, why in outcome.unscored.items()),
+            action="get their weights (stvsr_bench list weights), or leave them out; the rest of the run is kept",
+        )
     if outcome.failures:
         raise ResultError(
             f"{len(outcome.failures)} of {len(plan.sources)} samples failed",

@@ -68,6 +68,8 @@ def _print_outcome(outcome: Outcome, console: Console) -> None:
     board = build_leaderboard([outcome.plan.folder])
     print_leaderboard(board, console)
     console.print(f"results: {outcome.plan.folder}", highlight=False, soft_wrap=True, markup=False)
+    for metric, reason in outcome.unscored.items():
+        console.print(escape(f"not scored with {metric}: {reason}"), highlight=False, soft_wrap=True)
     if outcome.failures:
         console.print(
             f"{len(outcome.failures)} of {len(outcome.plan.sources)} samples failed; the same command tries them again",

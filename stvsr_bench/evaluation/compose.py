@@ -17,11 +17,11 @@ from stvsr_bench.core.paths import conf_dir, user_path
 Config = dict[str, Any]
 
 METHOD_DEFAULTS: Config = {"scale": None, "time_scale": None, "preset": None, "allow_untrained": False}
-DATASET_DEFAULTS: Config = {"root": None, "variant": None, "limit": None}
+DATASET_DEFAULTS: Config = {"root": None, "variant": None, "clips": None, "frames": None, "limit": None}
 
 _OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w.@/-]*)=(?P<value>.*)$", re.DOTALL)
 _PATH_KEY = re.compile(r"(^|\.|_)(root|dir|path|file)$")
-_TEXT_KEYS = {"method.label", "dataset.name"}
+_TEXT_KEYS = {"method.label", "dataset.name", "dataset.clips", "dataset.frames"}
 
 
 def quote_override(argument: str) -> str:
@@ -29,12 +29,14 @@ def quote_override(argument: str) -> str:
 
     Values of keys that end in ``root``, ``dir``, ``path`` or ``file`` are paths: ``~`` is expanded, relative ones are
     made absolute from the caller's folder, and spaces, commas, ``=``, parentheses and non-ASCII need no quoting.
-    Such a key is never a sweep: a comma belongs to the path.
+    Such a key, and a free text such as ``dataset.clips``, is never a sweep: a comma belongs to the value.
 
     >>> quote_override("seed=1,2")
     'seed=1,2'
     >>> quote_override("dataset.root=/data/my clips (1), a=b")
     "dataset.root='/data/my clips (1), a=b'"
+    >>> quote_override("dataset.clips=calendar,city")
+    "dataset.clips='calendar,city'"
     """
     match = _OVERRIDE.match(argument)
     if match is None:

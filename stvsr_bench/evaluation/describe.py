@@ -11,6 +11,9 @@ from stvsr_bench.core.errors import BenchError
 from stvsr_bench.data.apply import apply_protocol
 from stvsr_bench.evaluation.plan import Plan
 from stvsr_bench.evaluation.store import RunStore
+from stvsr_bench.evaluation.weights import needed_weights
+from stvsr_bench.weights import service
+from stvsr_bench.weights.known import describe
 
 
 def headline(plan: Plan) -> str:
@@ -35,6 +38,7 @@ def print_plan(plan: Plan, console: Console) -> int:
         ("clips", f"{len(plan.sources)}" + ("" if expected is None else f" of {expected} expected")),
         ("protocol", f"{plan.protocol.id} version {plan.protocol.version}: {plan.protocol.explain()}"),
         ("metrics", ", ".join(info.id for info in plan.metrics)),
+        *(("weight", text) for text in _weights(plan)),
         ("device", f"{plan.device}, {plan.dtype}, seed {plan.seed}"),
         ("results", str(plan.folder)),
     ]
@@ -43,6 +47,16 @@ def print_plan(plan: Plan, console: Console) -> int:
     for note in plan.notes:
         console.print(escape(f"note: {note}"), highlight=False, soft_wrap=True)
     return _print_samples(plan, console)
+
+
+def _weights(plan: Plan) -> list[str]:
+    """Return a line for each weight: id, size, licence, and whether it is here or where it would come from."""
+    lines = []
+    for weight in needed_weights(plan.method, plan.metrics):
+        spec = service.weight_spec(weight)
+        absent = f"absent: would be fetched from {' or '.join(channel.text for channel in spec.channels)}"
+        lines.append(f"{describe(weight, spec)}: {'present' if service.state(weight) == 'present' else absent}")
+    return lines
 
 
 def _print_samples(plan: Plan, console: Console) -> int:

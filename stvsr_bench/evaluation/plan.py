@@ -119,9 +119,15 @@ def make_plan(config: dict[str, Any]) -> Plan:
         ConfigError: an option has a value that is not accepted.
     """
     from stvsr_bench.data.factory import build_dataset
+    from stvsr_bench.data.selection import OPTIONS as SELECTION
+    from stvsr_bench.data.selection import Selection
+    from stvsr_bench.evaluation.weights import missing_offline, needed_weights
     from stvsr_bench.methods.factory import build_method
+    from stvsr_bench.weights.service import offline
 
     _check_options(config)
+    metrics = _metrics(config)
+    selection = Selection.of(config["dataset"])
     missing: list[BenchError] = []
     method = dataset = None
     method_entry = registry.methods()[config["method"]["card"]]
@@ -133,12 +139,16 @@ def make_plan(config: dict[str, Any]) -> Plan:
         missing.append(error)
     try:
         dataset = build_dataset(
-            dataset_entry.name, {k: v for k, v in config["dataset"].items() if k not in ("card", "limit")}
+            dataset_entry.name, {k: v for k, v in config["dataset"].items() if k not in ("card", *SELECTION)}
         )
     except BenchError as error:
         missing.append(error)
     if dataset is not None and (absent := dataset.missing()) is not None:
         missing.append(absent)
+    if method is not None and not config["dry_run"]:  # a dry run lists the weights with their state
+        with offline(config["offline"]):
+            # Only the method's: a metric whose weights cannot be had is left out of the run, which says so.
+            missing += missing_offline(needed_weights(method))
     if missing:
         if len(missing) == 1:
             raise missing[0]
@@ -147,27 +157,16 @@ def make_plan(config: dict[str, Any]) -> Plan:
     assert dataset is not None
     protocol, notes = _protocol(config, method, dataset)
     notes += dataset.check(protocol)
-    sources = dataset.sources()
-    partial = None
-    limit = config["dataset"].get("limit")
-    if limit is not None:
-        if not isinstance(limit, int) or limit < 1:
-            raise ConfigError(
-                "dataset.limit is not a count of clips", got=repr(limit), accepted="a whole number from 1"
-            )
-        if limit < len(sources):
-            sources = sources[:limit]
-            partial = f"dataset.limit={limit}"
-            notes.append(
-                f"{partial}: a trial on {limit} of {len(dataset.sources())} clips; marked partial and never ranked"
-            )
+    sources, partial = selection.apply(dataset.sources(), dataset.name)
+    if partial is not None:
+        notes.append(f"{partial}: a trial on a part of the dataset; marked partial and never ranked")
     return Plan(
         config=config,
         method=method,
         dataset=dataset,
         sources=sources,
         protocol=protocol,
-        metrics=_metrics(config),
+        metrics=metrics,
         device=resolve_device(config["device"]),
         dtype=config["dtype"],
         seed=config["seed"],
@@ -185,6 +184,8 @@ def _check_options(config: dict[str, Any]) -> None:
     for key, values in accepted:
         if config[key] not in values:
             raise ConfigError(f"option '{key}'", got=repr(config[key]), accepted=", ".join(values))
+    if not isinstance(config["offline"], bool):
+        raise ConfigError("option 'offline'", got=repr(config["offline"]), accepted="true or false")
     if not isinstance(config["seed"], int) or isinstance(config["seed"], bool) or config["seed"] < 0:
         raise ConfigError("option 'seed'", got=repr(config["seed"]), accepted="a whole number from 0")
     workers = config["executor"]["workers"]

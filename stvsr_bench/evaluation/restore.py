@@ -12,6 +12,8 @@ from stvsr_bench.core.paths import user_path
 from stvsr_bench.core.seeding import derive_seed
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stvsr_bench.methods.base import Method, Report
     from stvsr_bench.video.clip import Clip
 
@@ -150,6 +152,7 @@ def restore_from_config(
     frames: str | None = None,
     crop: str | None = None,
     progress: Callable[[str, int, int], None],
+    console: Console,
 ) -> tuple[Path, Report, str]:
     """Restore ``source`` as the command line asks.
 
@@ -160,6 +163,7 @@ def restore_from_config(
         frames: ``A:B``, or ``None`` for all.
         crop: ``WxH+X+Y``, or ``None`` for the whole frame.
         progress: called with the clip's name, frames done and frames in all.
+        console: told of weights that are fetched.
 
     Returns:
         Where the video is, what the restoration used, and its size in words.
@@ -167,13 +171,16 @@ def restore_from_config(
     Raises:
         ConfigError: an option is wrong or a factor is missing.
         ClipError: the source cannot be read.
+        WeightError: a weight of the method cannot be had.
     """
     from stvsr_bench.core import registry
     from stvsr_bench.evaluation.compose import compose
     from stvsr_bench.evaluation.plan import resolve_device
+    from stvsr_bench.evaluation.weights import get_ready, needed_weights
     from stvsr_bench.methods.factory import build_method
     from stvsr_bench.video.clip import MappedClip
     from stvsr_bench.video.reading import open_clip
+    from stvsr_bench.weights.service import offline
 
     wrong = [o for o in overrides if o.startswith(("dataset", "protocol", "metrics", "executor"))]
     if wrong:
@@ -195,15 +202,17 @@ def restore_from_config(
             return block[:, :, top : top + height, left : left + width].contiguous()
 
         clip = MappedClip(clip, cut, (height, width), f"crop{top},{left},{height},{width}")
-    path, report = restore_clip(
-        clip,
-        output,
-        method,
-        device=resolve_device(config["device"]),
-        dtype=config["dtype"],
-        seed=config["seed"],
-        progress=lambda done, total: progress(clip.name, done, total),
-    )
+    with offline(config["offline"]):
+        get_ready(needed_weights(method), console)
+        path, report = restore_clip(
+            clip,
+            output,
+            method,
+            device=resolve_device(config["device"]),
+            dtype=config["dtype"],
+            seed=config["seed"],
+            progress=lambda done, total: progress(clip.name, done, total),
+        )
     written = open_clip(path)
     rate = "" if written.frame_rate is None else f", {written.frame_rate} frames per second"
     return path, report, f"{len(written)} frames of {written.width}×{written.height}{rate}"

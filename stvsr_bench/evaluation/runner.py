@@ -12,13 +12,15 @@ from typing import Any
 
 from rich.console import Console
 
-from stvsr_bench.core.errors import BenchError, ResultError
+from stvsr_bench.core.errors import BenchError, ResultError, WeightError
 from stvsr_bench.core.locks import file_lock
 from stvsr_bench.data.sample import SourceSample
 from stvsr_bench.evaluation.plan import Plan, make_plan
 from stvsr_bench.evaluation.progress import RunProgress
 from stvsr_bench.evaluation.sample import SampleWork
 from stvsr_bench.evaluation.store import RunStore
+from stvsr_bench.evaluation.weights import get_ready, needed_weights
+from stvsr_bench.weights.service import offline
 
 
 @dataclass
@@ -29,16 +31,18 @@ class Outcome:
         plan: the run.
         actions: sample name → ``done`` (nothing was left to do), ``scored``, ``restored`` or ``failed``.
         failures: sample name → why it failed.
+        unscored: metric id → why its weights cannot be had; the run went on without it.
     """
 
     plan: Plan
     actions: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    unscored: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
-        """0 when every sample is ok, 1 otherwise."""
-        return 1 if self.failures else 0
+        """0 when every sample is ok and has every metric, 1 otherwise."""
+        return 1 if self.failures or self.unscored else 0
 
 
 Listener = Callable[[str, str, Any], None]
@@ -53,8 +57,31 @@ def execute(plan: Plan, console: Console) -> Outcome:
 
     Raises:
         ResultError: the run folder cannot be used.
+        WeightError: a weight of the method cannot be had, or those of every metric.
     """
     outcome = Outcome(plan)
+    with offline(plan.config["offline"]):
+        get_ready(needed_weights(plan.method), console)
+        _leave_out(plan, outcome, console)
+        _execute(plan, outcome, console)
+    return outcome
+
+
+def _leave_out(plan: Plan, outcome: Outcome, console: Console) -> None:
+    """Take metrics whose weights cannot be had out of the run; its other numbers are worth having."""
+    faults: list[WeightError] = []
+    for info in plan.metrics:
+        try:
+            get_ready(info.weights, console)
+        except WeightError as error:
+            faults.append(error)
+            outcome.unscored[info.id] = str(error)
+    if len(faults) == len(plan.metrics):
+        raise faults[0]
+    plan.metrics = [info for info in plan.metrics if info.id not in outcome.unscored]
+
+
+def _execute(plan: Plan, outcome: Outcome, console: Console) -> None:
     store = RunStore(plan)
     workers = min(plan.config["executor"]["workers"], len(plan.sources))
     with store.opened(), RunProgress(console, len(plan.sources)) as progress:
@@ -74,7 +101,6 @@ def execute(plan: Plan, console: Console) -> Outcome:
             _in_processes(plan, workers, listen)
         else:
             _work(plan, store, listen)
-    return outcome
 
 
 def _work(plan: Plan, store: RunStore, listen: Listener) -> None:
@@ -132,9 +158,8 @@ def _in_processes(plan: Plan, workers: int, listen: Listener) -> None:
     context = multiprocessing.get_context("spawn")
     events: Any = context.Queue()
     threads = max(1, (os.cpu_count() or 1) // workers)
-    processes = [
-        context.Process(target=_process, args=(plan.config, threads, events), daemon=True) for _ in range(workers)
-    ]
+    config = {**plan.config, "metrics": {"ids": [info.id for info in plan.metrics]}}
+    processes = [context.Process(target=_process, args=(config, threads, events), daemon=True) for _ in range(workers)]
     for process in processes:
         process.start()
     try:
@@ -179,7 +204,8 @@ def _process(config: dict[str, Any], threads: int, events: Any) -> None:
     torch.set_num_threads(threads)
     try:
         plan = make_plan(config)
-        _work(plan, RunStore(plan), lambda *event: events.put(event))
+        with offline(config["offline"]):
+            _work(plan, RunStore(plan), lambda *event: events.put(event))
     except BenchError as error:
         events.put(ResultError(error.what, got=error.got, accepted=error.accepted, action=error.action))
     except KeyboardInterrupt:

@@ -41,6 +41,14 @@ def test_paths_need_no_quoting(name: str, tmp_path: Path) -> None:
     assert config["results_dir"] == str(path / "runs")
 
 
+def test_clips_and_frames_of_a_trial_need_no_quoting() -> None:
+    """A comma belongs to the value, in a sweep too."""
+    config = compose(["method=bicubic", "dataset=demo", "dataset.clips=pan,zoom (1)", "dataset.frames=0:9:2"])
+    assert config["dataset"]["clips"] == "pan,zoom (1)"
+    assert config["dataset"]["frames"] == "0:9:2"
+    assert compose(["method=bicubic", "dataset=demo", "dataset.clips=null"])["dataset"]["clips"] is None
+
+
 def test_paths_are_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")

@@ -160,6 +160,24 @@ def test_limit_is_partial_and_never_ranked(call: Call, clips: Path, tmp_path: Pa
     assert all(row.split(",")[rank] == "" and "partial" in row.split(",")[flags] for row in rows)
 
 
+def test_trials_on_clips_and_frames_are_runs_of_their_own(call: Call, clips: Path, tmp_path: Path) -> None:
+    command = ("run", "method=bicubic", *folder_of(clips), "protocol=bi-x4", METRICS)
+    first, second = CLIPS[0], CLIPS[2]
+    answer = call(*command, f"dataset.clips={second},{first}", "dataset.frames=0:5:2")
+    assert answer.status == 0, answer.err
+    assert "never ranked" in answer.out
+    run = json.loads((run_folder(tmp_path) / "run.json").read_text())
+    assert run["partial"] == f"dataset.clips={first},{second} dataset.frames=0:5:2"
+    found = records(tmp_path)
+    assert set(found) == {first, second}
+    assert {record["restore"]["frames"] for record in found.values()} == {3}
+    assert call(*command, f"dataset.clips={first}").status == 0
+    assert call(*command).status == 0
+    folders = [path.parent for path in (tmp_path / "results").rglob("run.json")]
+    assert len(folders) == 3
+    assert sum("partial" in folder.name for folder in folders) == 2
+
+
 def test_without_ground_truth(call: Call, tmp_path: Path) -> None:
     write_clip(tmp_path / "lq" / "one", 0, frames=4, height=16, width=20)
     answer = call(
@@ -223,6 +241,8 @@ def test_a_sample_of_a_newer_schema_is_left_alone(call: Call, clips: Path, tmp_p
         (["method=bicubic", "protocol=bi-x4", "metrics.ids=[psnr]"], ["unknown metric 'psnr'", "psnr_rgb"]),
         (["method=bicubic", "protocol=bi-x4", "device=cuda:7"], ["device", "cpu"]),
         (["method=bicubic", "protocol=bi-x4", "dataset.limit=0"], ["dataset.limit"]),
+        (["method=bicubic", "protocol=bi-x4", "dataset.clips=antt"], ["unknown clip 'antt'", "ant"]),
+        (["method=bicubic", "protocol=bi-x4", "dataset.frames=9"], ["dataset.frames", "A:B:STEP"]),
         (["method=bicubic", "protocol=bi-x4", "executor.workers=0"], ["executor.workers"]),
         (["method=bicubic", "protocol=bi-x4", "dtype=int8"], ["dtype", "float32"]),
     ],
