@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from pydantic import BaseModel, model_validator
 
 from stvsr_bench.cli.app import COMMANDS, app
 from stvsr_bench.core import registry
 from stvsr_bench.core.dataset_card import DatasetCard
 from stvsr_bench.core.errors import IncompatibleError
+from stvsr_bench.core.weight_card import WeightSpec
 from stvsr_bench.data.protocol import AUTO, Protocol, known_protocols, load_protocol, resolve_auto
 from stvsr_bench.metrics.registry import metric_info
 
@@ -121,6 +123,17 @@ def test_the_table_of_auto_is_what_it_does() -> None:
             assert found == cell, (task, kind)
 
 
+class Weights(BaseModel):
+    """The field ``weights`` of a card, complete enough to be fetched."""
+
+    weights: list[WeightSpec]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Weights:
+        assert [spec.faults() for spec in self.weights] == [[]]
+        return self
+
+
 def blocks(language: str) -> list[str]:
     """Return the code blocks of docs/adding.md in one language."""
     text = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
@@ -128,7 +141,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_examples_of_cards_and_protocols_are_valid() -> None:
-    schemas = {"# dataset card": DatasetCard, "# protocol": Protocol}
+    schemas = {"# dataset card": DatasetCard, "# protocol": Protocol, "# weights of a card": Weights}
     checked = 0
     for text in blocks("yaml"):
         schema = schemas.get(text.partition("\n")[0])
@@ -140,6 +153,6 @@ def test_examples_of_cards_and_protocols_are_valid() -> None:
 
 def test_examples_of_code_run() -> None:
     found = blocks("python")
-    assert len(found) == 2
+    assert len(found) == 3
     for text in found:
         exec(compile(ast.parse(text), "docs/adding.md", "exec"), {"__name__": "example"})

@@ -16,9 +16,10 @@ from typing import Any, Literal
 from stvsr_bench.core.atomic import atomic_write
 from stvsr_bench.core.dataset_card import DatasetCard, Variant
 from stvsr_bench.core.errors import BenchError
-from stvsr_bench.core.method_card import Paper, Upstream, Weight
+from stvsr_bench.core.method_card import Paper, Upstream
 from stvsr_bench.core.paths import share_dir
 from stvsr_bench.core.registry import Entry, Kind
+from stvsr_bench.core.weight_card import WeightSpec
 
 _MADE = "Made from the cards by `make readmes`; do not edit."
 _METHODS = f"""\
@@ -168,8 +169,8 @@ def _upstream(upstream: Upstream | None) -> str:
     return f"[{name}]({upstream.repository}) ({upstream.licence or 'no licence'})"
 
 
-def _weights(weights: Iterable[Weight]) -> str:
-    licences = dict.fromkeys(w.licence or ("no licence stated" if w.source else "not published") for w in weights)
+def _weights(weights: Iterable[WeightSpec]) -> str:
+    licences = dict.fromkeys(w.licence or ("no licence stated" if w.published else "not published") for w in weights)
     return ", ".join(licences) or _NONE
 
 

@@ -25,6 +25,16 @@ SPLIT = [name for name in NAMES if "base" in (method_class(name).chunking, metho
 OPTIONS = {"cascade": {"vsr": "bicubic", "vfi": "blend"}}
 
 
+def _options(name: str) -> dict[str, object]:
+    """What a method needs besides its defaults; learned ones run at toy size, and so do learned stages of a cascade."""
+    given: dict[str, object] = dict(OPTIONS.get(name, {}))
+    knobs = {**registry.methods()[name].knobs, **given}
+    parts = [name, *(str(knobs[role]) for role in ("vsr", "vfi") if role in knobs)]
+    if any("tiny" in method_class(part).presets for part in parts):
+        given["preset"] = "tiny"
+    return given
+
+
 def _clip(count: int, height: int, width: int) -> ArrayClip:
     """A drifting random texture: 8-bit, sharp, different in every frame."""
     big = torch.rand(3, height + 2 * count, width + count, generator=torch.Generator().manual_seed(7))
@@ -50,7 +60,7 @@ def outputs_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=NAMES)
 def method(request: pytest.FixtureRequest, outputs_folder: Path) -> Iterator[Method]:
-    options = OPTIONS.get(request.param, {})
+    options = _options(request.param)
     if request.param == "outputs":
         options = {"dir": str(outputs_folder), "label": "elsewhere"}
     built = build_method(request.param, options)
@@ -76,7 +86,7 @@ def test_card_config_and_class_agree(name: str) -> None:
     knobs = entry.knobs
     assert knobs["name"] == name
     assert set(knobs) == set(defaults), "config.yaml shows every knob and no other"
-    ready = {"vsr", "vfi"} if found is method_class("cascade") else set()  # what a ready cascade fixes
+    ready = {"vsr", "vfi", "order"} if found is method_class("cascade") else set()  # what a ready cascade fixes
     for knob in set(knobs) - ready - {"name"}:
         assert (knobs[knob] or None) == (defaults[knob] or None), f"default of {knob}"
     assert (entry.folder / "README.md").read_text(encoding="utf-8").startswith("# ")
@@ -110,13 +120,14 @@ def test_every_factor_count_and_size(method: Method, outputs_folder: Path, count
 
 @pytest.mark.parametrize("method", DETERMINISTIC, indirect=True)
 def test_equal_requests_give_equal_pixels(method: Method, outputs_folder: Path) -> None:
-    clip, (scale, time_scale) = _clip(5, 48, 37), _factors(method)[-1]
+    count = 5 if method.preset is None else 3
+    clip, (scale, time_scale) = _clip(count, 48, 37), _factors(method)[-1]
     _provide(method, outputs_folder, "texture", clip, scale, time_scale)
     request = Request(scale, time_scale, seed=3, name="texture")
     results = []
     threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     try:
-        for number in (1, 2, 3):
+        for number in (1, 1, 2, 3) if method.preset is None else (1, 1, 2):
             torch.set_num_threads(number)
             cv2.setNumThreads(number)
             results.append(_restore(method, clip, request))
@@ -124,7 +135,8 @@ def test_equal_requests_give_equal_pixels(method: Method, outputs_folder: Path) 
         torch.set_num_threads(threads)
         cv2.setNumThreads(cv_threads)
     assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
+    for other in results[2:]:  # sums of a network are split between threads, which moves a value over a rounding edge
+        assert int((other.int() - results[0].int()).abs().max()) <= (0 if method.preset is None else 1)
 
 
 @pytest.mark.parametrize("method", [n for n in NAMES if CARDS[n].task == "vfi"], indirect=True)
@@ -179,6 +191,6 @@ def test_restore_needs_setup(method: Method) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("knob", "value"), [("scale", 0), ("scale", "4"), ("time_scale", 1.5), ("time_scale", True)])
 def test_factors_must_be_whole(name: str, knob: str, value: object, tmp_path: Path) -> None:
-    options = {"dir": str(tmp_path), "label": "x"} if name == "outputs" else OPTIONS.get(name, {})
+    options = {"dir": str(tmp_path), "label": "x"} if name == "outputs" else _options(name)
     with pytest.raises(ConfigError, match=knob):
         build_method(name, {**options, knob: value})

@@ -139,8 +139,13 @@ def _card(**changes: Any) -> dict[str, Any]:
     return {**base, **changes}
 
 
+_HUB = {"kind": "hub", "repository": "someone/net", "revision": "0123abc", "files": [{"path": "a.pth"}]}
+_WEIGHT = {"name": "w", "licence": "MIT", "tensor_hash": "0" * 64, "reader": "torch", "channels": [_HUB]}
+
+
 def test_a_card_is_accepted() -> None:
     assert MethodCard.model_validate(_card()).scales is None
+    assert MethodCard.model_validate(_card(weights=[_WEIGHT])).weights[0].published
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,17 @@ def test_a_card_is_accepted() -> None:
         {"version": 2},
         {"changes": []},
         {"paper": {"title": "T", "venue": None, "year": 2025, "arxiv": "25.1"}},
-        {"weights": [{"name": "w", "source": None, "licence": None, "files": [{"path": "f", "sha256": "abc"}]}]},
+        {"weights": [{"name": "w", "licence": None}]},
+        {"weights": [{**_WEIGHT, "tensor_hash": "abc"}]},
+        {"weights": [{**_WEIGHT, "tensor_hash": None}]},
+        {"weights": [{**_WEIGHT, "reader": None}]},
+        {"weights": [{**_WEIGHT, "channels": [{**_HUB, "revision": None}]}]},
+        {"weights": [{**_WEIGHT, "channels": [{**_HUB, "kind": "ftp"}]}]},
+        {"weights": [{**_WEIGHT, "channels": [{**_HUB, "files": [{"path": "a.pth"}, {"path": "b.pth"}]}]}]},
+        {"weights": [{**_WEIGHT, "reader": "ncnn"}]},
+        {"weights": [{**_WEIGHT, "key_map": [["(", "x"]]}]},
+        {"weights": [{**_WEIGHT, "transpose": [["*", [0, 2]]]}]},
+        {"weights": [_WEIGHT, _WEIGHT]},
     ],
 )
 def test_cards_that_break_a_rule_are_refused(changes: dict[str, Any]) -> None:
