@@ -74,8 +74,8 @@ def _pip_config_list(environment: tuple[tuple[str, str], ...]) -> str:
 def parse_settings(listed: str) -> PipSettings:
     """Return the settings that the text of ``pip config list`` states.
 
-    >>> parse_settings("global.index-url='http://mirror/simple'\\n:env:.extra-index-url='file:///a file:///b'").indexes
-    ('http://mirror/simple', 'file:///a', 'file:///b')
+    >>> parse_settings("global.index-url='http://index.example/simple'\\n:env:.extra-index-url='file:///a file:///b'").indexes
+    ('http://index.example/simple', 'file:///a', 'file:///b')
     """
     values: dict[str, str] = {}
     for section in reversed(_SECTIONS):

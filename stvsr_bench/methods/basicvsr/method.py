@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from stvsr_bench.core.errors import ConfigError, MethodError, nearest
-from stvsr_bench.methods.base import Method, Report, Request
+from stvsr_bench.methods.base import Report, Request
 from stvsr_bench.methods.basicvsr.checkpoint import network_of
 from stvsr_bench.methods.basicvsr.network import SCALE, BasicVSRNet
 from stvsr_bench.methods.basicvsr.recurrence import Recurrence, Split, Store
+from stvsr_bench.methods.learned import LearnedMethod
 from stvsr_bench.nn.measure import StageClock
 from stvsr_bench.nn.memory import is_out_of_memory, release_memory
 from stvsr_bench.nn.precision import use_exact_float32
@@ -24,7 +24,7 @@ VARIANTS = ("vimeo_bi", "vimeo_bd", "reds4")
 STORES = ("disk", "memory", "recompute")
 
 
-class BasicVSR(Method):
+class BasicVSR(LearnedMethod[BasicVSRNet]):
     """Bidirectional recurrence over the whole clip, ×4.
 
     Backward features of the whole clip come first; they wait as ``store`` says, and every way gives the same pixels.
@@ -79,21 +79,11 @@ class BasicVSR(Method):
                 )
         self.variant, self.store, self.chunk, self.lookahead = variant, store, chunk, lookahead
         self.neutral_knobs = frozenset({"store", "chunk"} if lookahead is None else {"store"})
-        self._network: BasicVSRNet | None = None
 
     @property
     def weight(self) -> str:
         """Id of the parameters, for the weights service."""
         return f"basicvsr/{self.variant}"
-
-    @cached_property
-    def untrained(self) -> bool:
-        """Whether the parameters are seeded: in the tiny preset, and where absent ones are allowed to be."""
-        return self.preset == "tiny" or (self.allow_untrained and service.state(self.weight) == "absent")
-
-    def weights_hashes(self) -> dict[str, str]:
-        """Tensor hash of the parameters, from the card."""
-        return {} if self.untrained else {self.weight: service.weight_hash(self.weight)}
 
     def setup(self, device: torch.device | str = "cpu", dtype: str = "float32") -> None:
         """Load the parameters and move the network to ``device``."""
@@ -106,21 +96,7 @@ class BasicVSR(Method):
         else:
             network = network_of(service.load_weight(self.weight))
         network.spynet.cached = self.optimised
-        layout = torch.channels_last if self.optimised else torch.contiguous_format
-        self._network = network.eval().requires_grad_(False)
-        self._network.to(self.device, self.dtype, memory_format=layout)  # type: ignore[call-overload]
-
-    def close(self) -> None:
-        """Give back the network."""
-        super().close()
-        self._network = None
-
-    @property
-    def network(self) -> BasicVSRNet:
-        """The network, set up."""
-        if self._network is None:
-            raise MethodError(f"method '{self.name}' is not set up", action="call setup(device, dtype) first")
-        return self._network
+        self.install(network)
 
     def restore_stream(self, clip: Clip, request: Request, report: Report) -> Iterator[Frames]:
         """Backward over the whole clip, then forward with the output; the clip is read the same way."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from stvsr_bench.core.errors import ConfigError, MethodError, WeightError, nearest
+from stvsr_bench.core.errors import ConfigError, WeightError, nearest
 from stvsr_bench.core.paths import user_path
 from stvsr_bench.core.weight_card import WeightSpec
-from stvsr_bench.methods.base import Method, Report, Request
+from stvsr_bench.methods.base import Report, Request
+from stvsr_bench.methods.learned import LearnedMethod
 from stvsr_bench.methods.realesrgan.networks import VARIANTS, RealEsrganNet, network_of, tiny_network
 from stvsr_bench.methods.realesrgan.picture import enlarge
 from stvsr_bench.nn.precision import use_exact_float32
@@ -40,7 +41,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return shape_weight(spec, read_raw("torch", [RawFile(path.name, path)]))
 
 
-class RealEsrgan(Method):
+class RealEsrgan(LearnedMethod[RealEsrganNet]):
     """Runs an image network of Real-ESRGAN on one frame after the other; nothing passes between frames.
 
     Frames run whole unless ``tile`` is set. Tiles change the pixels, so they are part of the id, and running out of
@@ -99,7 +100,6 @@ class RealEsrgan(Method):
                 accepted=f"method.variant={CHECKPOINT} method.checkpoint_file=FILE without preset, or another variant",
             )
         self.scales = frozenset({self._checkpoint_network.scale if variant == CHECKPOINT else 4})
-        self._network: RealEsrganNet | None = None
 
     # ------------------------------------------------------------------ identity
 
@@ -128,16 +128,16 @@ class RealEsrgan(Method):
 
     @cached_property
     def untrained(self) -> bool:
-        """Whether the parameters are seeded: in the tiny preset, and where absent ones are allowed to be."""
-        if self.preset == "tiny":
-            return True
-        return self.variant != CHECKPOINT and self.allow_untrained and service.state(self.weight) == "absent"
+        """As for every learned method; a given checkpoint is trained."""
+        if self.variant == CHECKPOINT:
+            return self.preset == "tiny"
+        return self.preset == "tiny" or (self.allow_untrained and service.state(self.weight) == "absent")
 
     def weights_hashes(self) -> dict[str, str]:
         """Tensor hash of the parameters."""
         if self.variant == CHECKPOINT:
             return {CHECKPOINT: self._checkpoint_hash}
-        return {} if self.untrained else {self.weight: service.weight_hash(self.weight)}
+        return super().weights_hashes()
 
     # ------------------------------------------------------------------ parameters
 
@@ -167,13 +167,7 @@ class RealEsrgan(Method):
                 seed_parameters(network, "realesrgan", self.variant)
             else:
                 load_strict(network, service.load_weight(self.weight))
-        layout = torch.channels_last if self.optimised else torch.contiguous_format
-        self._network = network.eval().to(self.device, self.dtype, memory_format=layout)  # type: ignore[call-overload]
-
-    def close(self) -> None:
-        """Give back the network."""
-        super().close()
-        self._network = None
+        self.install(network)
 
     # ------------------------------------------------------------------ restoration
 
@@ -187,13 +181,12 @@ class RealEsrgan(Method):
     @torch.inference_mode()
     def restore_float(self, frames: torch.Tensor, request: Request) -> torch.Tensor:
         """One frame at a time, so that no result depends on its neighbours."""
-        if self._network is None:
-            raise MethodError(f"method '{self.name}' is not set up", action="call setup(device, dtype) first")
+        network = self.network
         layout = torch.channels_last if self.optimised else torch.contiguous_format
         tiles = {"tile": self.tile, "tile_pad": self.tile_pad, "pre_pad": self.pre_pad}
         return torch.cat(
             [
-                enlarge(self._network, frame[None].to(self.dtype).contiguous(memory_format=layout), **tiles).float()
+                enlarge(network, frame[None].to(self.dtype).contiguous(memory_format=layout), **tiles).float()
                 for frame in frames
             ]
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stvsr_bench.core.errors import ConfigError, MethodError
-from stvsr_bench.methods.base import Method, Request
+from stvsr_bench.core.errors import ConfigError
+from stvsr_bench.methods.base import Request
+from stvsr_bench.methods.learned import LearnedMethod
 from stvsr_bench.methods.rife.network import Rife4
 from stvsr_bench.nn.padding import padded_length
 from stvsr_bench.nn.seeded import seed_parameters
@@ -26,7 +26,7 @@ _TINY_WIDTHS = (16, 12, 8, 8)
 _TINY_REFINE_WIDTH = 2
 
 
-class Rife(Method):
+class Rife(LearnedMethod[Rife4]):
     """Interpolation at any time by RIFE 4.0, one call per wanted frame on the two LQ frames around it.
 
     LQ frames pass through untouched. Frames are padded with zeros at the right and bottom to a multiple of
@@ -83,7 +83,6 @@ class Rife(Method):
         self.refine = refine
         self.ensemble = ensemble
         self.flow_scale = float(flow_scale)
-        self._network: Rife4 | None = None
 
     # ------------------------------------------------------------------ identity
 
@@ -102,15 +101,6 @@ class Rife(Method):
         """The id of the parameters."""
         return f"rife/{self.variant}"
 
-    @cached_property
-    def untrained(self) -> bool:
-        """Whether the parameters are seeded: in the tiny preset, and where absent ones are allowed to be."""
-        return self.preset == "tiny" or (self.allow_untrained and service.state(self.weight) == "absent")
-
-    def weights_hashes(self) -> dict[str, str]:
-        """Tensor hash of the parameters, from the card."""
-        return {} if self.untrained else {self.weight: service.weight_hash(self.weight)}
-
     # ------------------------------------------------------------------ life cycle
 
     def setup(self, device: torch.device | str = "cpu", dtype: str = "float32") -> None:
@@ -122,22 +112,14 @@ class Rife(Method):
             seed_parameters(network, "rife", self.variant)
         else:
             load_strict(network, service.load_weight(self.weight))
-        layout = torch.channels_last if self.optimised else torch.contiguous_format
-        self._network = network.eval().requires_grad_(False)
-        self._network.to(self.device, self.dtype, memory_format=layout)  # type: ignore[call-overload]
-
-    def close(self) -> None:
-        """Give back the network."""
-        super().close()
-        self._network = None
+        self.install(network)
 
     # ------------------------------------------------------------------ restoration
 
     @torch.inference_mode()
     def restore_float(self, frames: Tensor, request: Request) -> Tensor:
         """LQ frames as they are, and between each two of them ``φt - 1`` frames of the network."""
-        if self._network is None:
-            raise MethodError(f"method '{self.name}' is not set up", action="call setup(device, dtype) first")
+        network = self.network
         factor = request.time_scale
         height, width = frames.shape[-2:]
         out = frames.new_empty((len(frames) - 1) * factor + 1, *frames.shape[1:])
@@ -152,11 +134,11 @@ class Rife(Method):
             pair = torch.cat([padded[index : index + 1], padded[index + 1 : index + 2]], 1)
             context = None
             if self.refine and self.optimised:
-                late = self._network.contextnet(pair[:, 3:])
-                context = (known or self._network.contextnet(pair[:, :3]), late)
+                late = network.contextnet(pair[:, 3:])
+                context = (known or network.contextnet(pair[:, :3]), late)
                 known = late
             for steps in self._batches(factor, tall * wide):
-                found = self._network(
+                found = network(
                     pair.expand(len(steps), -1, -1, -1).contiguous(),
                     torch.tensor([step / factor for step in steps], device=frames.device),
                     flow_scale=self.flow_scale,
