@@ -30,6 +30,16 @@ _DECORD_CONTAINERS = ("mov,mp4", "matroska")
 _DECORD_STRIDE = 16
 
 
+# Tags that are not UTF-8 must not keep a video from being read. PyAV 19 has no such option any more.
+PYAV_19 = int(av.__version__.split(".")[0]) >= 19
+_OPEN_OPTIONS = {} if PYAV_19 else {"metadata_errors": "ignore"}
+
+
+def open_container(path: Path) -> Any:
+    """Open a video file for reading with PyAV."""
+    return av.open(str(path), **_OPEN_OPTIONS)
+
+
 @dataclass(frozen=True)
 class VideoIndex:
     """What one pass over the packets of a video file tells.
@@ -82,15 +92,18 @@ class Decoder(Protocol):
 _open: weakref.WeakSet[Decoder] = weakref.WeakSet()
 _abandoned: list[Decoder] = []
 _forked = False
+_converted = False  # a frame was converted to RGB in this process
+_cannot_convert = False  # PyAV 19 converts in threads that a forked child does not have: it would wait for ever
 
 
 def _after_fork() -> None:
     # The threads of the parent's decoders do not exist here. Freeing such a decoder, be it by the garbage collector,
     # would wait for them for ever, so the child keeps them all.
-    global _open, _forked
+    global _open, _forked, _cannot_convert
     _abandoned.extend(_open)
     _open = weakref.WeakSet()
     _forked = "decord" in sys.modules
+    _cannot_convert = PYAV_19 and _converted
 
 
 @atexit.register
@@ -123,7 +136,7 @@ def index_video(path: Path) -> VideoIndex:
         damage = container_damage(path)
         if damage is not None:
             raise unreadable(path, damage)
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with open_container(path) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise unreadable(path, "a file without a video track")
@@ -150,7 +163,7 @@ def _index(path: Path, container: Any, stream: Any) -> VideoIndex:
     if stated > packets and "mp4" in container.format.name:
         raise unreadable(path, f"{packets} of the {stated} frames that its header states")
 
-    with av.open(str(path), metadata_errors="ignore") as again:
+    with open_container(path) as again:
         first = next(again.decode(again.streams[stream.index]), None)
     if first is None:
         raise unreadable(path, "a video track with zero frames")
@@ -218,7 +231,7 @@ def _varies(times: list[int]) -> bool:
 
 
 def _count_by_decoding(path: Path, stream: int) -> int:
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_container(path) as container:
         return sum(1 for _ in container.decode(container.streams[stream]))
 
 
@@ -292,7 +305,7 @@ class PyAVDecoder:
             return
         if self._container is None or self._index.times is None or start == 0:
             self.close()
-            self._container = av.open(str(self._index.path), metadata_errors="ignore")
+            self._container = open_container(self._index.path)
             self._container.streams.best("video").thread_type = "AUTO"
         stream = self._container.streams.best("video")
         if start > 0 and self._index.times is not None:
@@ -319,6 +332,15 @@ class PyAVDecoder:
     def _to_rgb(self, decoded: Any, frame: int) -> ImageArray:
         if (decoded.height, decoded.width) != (self._index.height, self._index.width):
             raise self._error(frame, f"a frame of {decoded.width}x{decoded.height} among others")
+        global _converted
+        if _cannot_convert:
+            raise ClipError(
+                f"cannot read the video '{self._index.path}' in a forked process",
+                got=f"PyAV {av.__version__}, with which the parent process has already read a video",
+                accepted="a process that was spawned, or PyAV 18",
+                action="start the process with multiprocessing's 'spawn'",
+            )
+        _converted = True
         if self._index.opaque:
             rgb: ImageArray = decoded.to_ndarray(format="rgb24")
             return rgb

@@ -76,10 +76,11 @@ def test_killed_again_and_again(
     dice = random.Random(0)
     while kills < 4 or not inside:
         assert kills < 20, "no kill hit the inside of a sample"
-        process = start([*command, "results_dir=killed"], tmp_path)
         outputs = tmp_path / "killed" / "slow" / "tiny" / "bi-x4"
+        left_before = set(outputs.glob("*/outputs/.tmp-*"))  # of the run killed before; the next one sweeps them
+        process = start([*command, "results_dir=killed"], tmp_path)
         deadline = time.monotonic() + 60
-        while not list(outputs.glob("*/outputs/.tmp-*")) and process.poll() is None:
+        while not set(outputs.glob("*/outputs/.tmp-*")) - left_before and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(dice.uniform(0.0, 0.3))
@@ -88,7 +89,7 @@ def test_killed_again_and_again(
         if process.returncode != -signal.SIGKILL:
             break  # it was done before the kill
         kills += 1
-        inside += bool(list(outputs.glob("*/outputs/.tmp-*/*.png")))
+        inside += any(list(left.glob("*.png")) for left in set(outputs.glob("*/outputs/.tmp-*")) - left_before)
         for path in outputs.glob("*/samples/*.json"):
             json.loads(path.read_text())
     answer = call(*command, "results_dir=killed")
