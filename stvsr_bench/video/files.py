@@ -24,7 +24,7 @@ VIDEO_EXTS = (
 )  # fmt: skip
 """Endings of the files that count as videos (any case)."""
 
-_BEHIND_BYTES = 32 << 20
+_BEHIND_BYTES = 8 << 20
 """Of a group of pictures read backwards, what is kept in memory; a larger one goes through a temporary file."""
 
 _JUMP = 16

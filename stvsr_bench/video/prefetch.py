@@ -15,6 +15,8 @@ import torch
 from stvsr_bench.video.clip import Clip, Frames
 from stvsr_bench.video.files import VideoFileClip
 
+_MOST_FRAMES = 256  # kept, however small they are: views read a few blocks apart, never a whole clip
+
 
 class PrefetchClip(Clip):
     """``source`` with decoded frames kept for a while and the following ones decoded ahead in background threads.
@@ -36,7 +38,7 @@ class PrefetchClip(Clip):
         self.height, self.width = source.height, source.width
         self.frame_rate = source.frame_rate
         self._workers = 1 if isinstance(source, VideoFileClip) else max(workers, 1)
-        self._capacity = max(budget_bytes // (3 * self.height * self.width), 2)
+        self._capacity = max(min(budget_bytes // (3 * self.height * self.width), _MOST_FRAMES), 2)
         # The larger part stays for frames already read: the second view reads them a little later.
         self._ahead = max(min(self._capacity // 4, 8 * self._workers), 1)
         self._pool: ThreadPoolExecutor | None = None
