@@ -1,4 +1,4 @@
-"""Time the metrics and imresize, one thread each: CPU milliseconds per frame, best of several rounds.
+"""Time the metrics that need no weights, one thread: CPU milliseconds per frame, best of several rounds.
 
 Run from the repository root: ``python benchmarks/metric_arithmetic.py [--size 720x480] [--rounds 7] [--pyiqa]``.
 The frames are a smooth random picture and a bicubic ×4 down-up version of it; the content does not change the times.
@@ -16,18 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import torch
-from PIL import Image
 
 from stvsr_bench.degradation.imresize import imresize
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
 from stvsr_bench.metrics.catalog import CATALOG
 
 FRAMES = 4
-PILLOW = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-    "lanczos3": Image.Resampling.LANCZOS,
-}
 
 
 def best(work: Callable[[], object], rounds: int, frames: int = FRAMES) -> float:
@@ -43,7 +37,7 @@ def best(work: Callable[[], object], rounds: int, frames: int = FRAMES) -> float
 
 def time_metrics(pred: torch.Tensor, gt: torch.Tensor, rounds: int) -> None:
     """Print the time of each metric alone and of all together, which share luma and maps."""
-    metrics = [build_metric(info) for info in CATALOG.values()]
+    metrics = [build_metric(info) for info in CATALOG.values() if not info.weights]
 
     def score(chosen: list[Metric]) -> None:
         batch = FrameBatch(pred, gt, range(len(pred)))
@@ -54,19 +48,6 @@ def time_metrics(pred: torch.Tensor, gt: torch.Tensor, rounds: int) -> None:
     for metric in metrics:
         print(f"  {metric.info.id:28s} {best(lambda m=metric: score([m]), rounds):8.2f} ms")
     print(f"  {'all together':28s} {best(lambda: score(metrics), rounds):8.2f} ms")
-
-
-def time_imresize(gt: torch.Tensor, rounds: int) -> None:
-    """Print the time of imresize beside Pillow's resize of the same size and kernel; conversions are not counted."""
-    print(f"  {'':18s} {'ours':>8s} {'Pillow':>8s}   Pillow / ours")
-    for kernel, pillow in PILLOW.items():
-        for scale in (Fraction(1, 4), Fraction(4), Fraction(1, 2), Fraction(2), Fraction(1, 3), Fraction(3)):
-            frames = gt if scale < 1 else imresize(gt, 1 / scale)
-            images = [Image.fromarray(f.permute(1, 2, 0).contiguous().numpy()) for f in frames]
-            size = tuple(int(side * scale) for side in images[0].size)
-            ours = best(lambda f=frames, s=scale, k=kernel: imresize(f, s, kernel=k), rounds)
-            theirs = best(lambda i=images, s=size, p=pillow: [image.resize(s, p) for image in i], rounds)
-            print(f"  {kernel:9s} ×{scale!s:8s} {ours:8.2f} {theirs:8.2f}   {theirs / ours:.2f}")
 
 
 def time_pyiqa(pred: torch.Tensor, gt: torch.Tensor) -> None:
@@ -98,8 +79,6 @@ def main() -> None:
     time_metrics(pred, gt, options.rounds)
     if options.pyiqa:
         time_pyiqa(pred, gt)
-    print(f"imresize to or from {width}×{height}, ms per frame")
-    time_imresize(gt, options.rounds)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from stvsr_bench.core.errors import ConfigError, DataError
+from stvsr_bench.degradation.banded import TIE, Banded, banded, rows_first, to_bytes
 from stvsr_bench.degradation.kernels import check_kernel, weight_matrix
 
 Scale = Fraction | int | float
 
-# Sums that are not exact are off by 1e-12 at most, in either direction. A true tie must round up on every machine, so
-# whatever lies this little below one counts as a tie.
-_TIE = 2.0**-30
 # Weights that are multiples of 2^-14 give sums of 8-bit samples that float32 holds exactly (|sum| < 2^9, 23 bits).
 _FLOAT32_UNIT = 2.0**14
+_LARGEST_SUM = 2.0**9
+_MAX_DENOMINATOR = 512
 
 
 def output_size(size: tuple[int, int], scale: Scale) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def imresize(
 
     The result is the same to the bit for any batch size, number of threads and device: products are exact where the
     weights are binary fractions (bicubic and bilinear at scales 2, 4, 1/2, 1/4, …), and elsewhere ties are told from
-    round-off.
+    round-off: weights of a small common denominator (bicubic and bilinear at 3, 1/3, …) give sums that lie far apart.
 
     Shapes: uint8 ``(T, C, H, W)`` → uint8 ``(T, C, H', W')``, on the device of ``frames``.
 
@@ -78,21 +78,19 @@ def imresize(
     if rounding not in ("matlab_uint8", "once"):
         raise ConfigError("imresize: unknown rounding", got=repr(rounding), accepted="'matlab_uint8' or 'once'")
     passes = _plan(frames, scale, output_size, kernel, antialias)
-    single = rounding == "matlab_uint8" and all(p.exact_in_float32 for p in passes) and _float32_is_safe(frames.device)
-    dtype = torch.float32 if single else torch.float64
-    out_height, out_width = _final_size(frames, passes)
-    out = frames.new_empty((*frames.shape[:2], out_height, out_width))
+    dtype, halves = _arithmetic(passes, rounding, frames.device)
+    products = [p.product(dtype, frames.device) for p in passes]
+    out = frames.new_empty((*frames.shape[:2], *_final_size(frames, passes)))
     for frame, target in zip(frames, out, strict=True):
-        work = _rows_first(frame, dtype)
-        for number, step in enumerate(passes):
-            work = step.apply(work)
+        work = rows_first(frame, dtype)
+        for number, (product, half) in enumerate(zip(products, halves, strict=True)):
+            work = product.apply(work)
             last = number == len(passes) - 1
             if last or rounding == "matlab_uint8":
-                work.add_(0.5 if single else 0.5 + _TIE).clamp_(0, 255.5)
+                work.add_(half).clamp_(0, 255.5)
                 if not last:
                     work.floor_()
-        # the conversion cuts the fraction off, which is the floor of the last rounding
-        target.copy_(work.to(torch.uint8).permute(1, 0, 2))
+        target.copy_(to_bytes(work))
     return out
 
 
@@ -121,17 +119,18 @@ def imresize_float(
         )
     passes = _plan(frames, scale, output_size, kernel, antialias)
     out = frames.new_empty((*frames.shape[:2], *_final_size(frames, passes)))
+    products = [p.product(torch.float64, frames.device) for p in passes]
     for frame, target in zip(frames, out, strict=True):
-        work = _rows_first(frame, torch.float64)
-        for step in passes:
-            work = step.apply(work)
+        work = rows_first(frame, torch.float64)
+        for product in products:
+            work = product.apply(work)
         target.copy_(work.permute(1, 0, 2))
     return out
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """Resizing of one dimension of a frame that is stored as ``(H, C, W)``."""
+    """Resizing of one dimension."""
 
     rows: bool
     length: int
@@ -144,57 +143,52 @@ class _Pass:
     def _key(self) -> tuple[int, int, Fraction, str, bool]:
         return self.length, self.out_length, self.scale, self.kernel, self.antialias
 
-    @property
-    def exact_in_float32(self) -> bool:
-        scaled = weight_matrix(*self._key) * _FLOAT32_UNIT
-        return bool((scaled == np.rint(scaled)).all())
+    def float32_half(self) -> float | None:
+        """What to add to float32 sums so that cutting the fraction off rounds halves up as on exact sums.
 
-    def _band(self, device: torch.device) -> int:
-        """How many outputs to compute at once: measured on a CPU; all of them where launches are dear."""
-        if device.type != "cpu":
-            return self.out_length
-        if self.scale > 1:
-            return 32
-        return 8 if self.rows else 16
+        ``None`` where float32 cannot tell a tie from a sum just below it.
+        """
+        return _float32_half(*self._key)
 
-    def apply(self, work: torch.Tensor) -> torch.Tensor:
-        """Multiply by the weights, a band of outputs at a time: a band needs few inputs."""
-        height, channels, width = work.shape
-        blocks = _blocks(*self._key, self._band(work.device), work.dtype, work.device)
-        if self.rows:
-            flat = work.reshape(height, channels * width)
-            out = flat.new_empty((self.out_length, channels * width))
-            for start, first, weights in blocks:
-                torch.mm(weights, flat[first : first + weights.shape[1]], out=out[start : start + len(weights)])
-            return out.view(self.out_length, channels, width)
-        flat = work.reshape(height * channels, width)
-        out = flat.new_empty((height * channels, self.out_length))
-        for start, first, weights in blocks:
-            torch.mm(flat[:, first : first + weights.shape[1]], weights.T, out=out[:, start : start + len(weights)])
-        return out.view(height, channels, self.out_length)
+    def product(self, dtype: torch.dtype, device: torch.device) -> Banded:
+        return banded(weight_matrix, self._key, self.rows, dtype, device)
+
+
+def _arithmetic(passes: list[_Pass], rounding: str, device: torch.device) -> tuple[torch.dtype, list[float]]:
+    """The type to compute in and what each pass adds to round; float32 is twice as fast and not always exact."""
+    if rounding == "matlab_uint8" and _float32_is_safe(device):
+        halves = [half for p in passes if (half := p.float32_half()) is not None]
+        if len(halves) == len(passes):
+            return torch.float32, halves
+    return torch.float64, [0.5 + TIE] * len(passes)
 
 
 @lru_cache(maxsize=64)
-def _blocks(
-    length: int,
-    out_length: int,
-    scale: Fraction,
-    kernel: str,
-    antialias: bool,
-    size: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> list[tuple[int, int, torch.Tensor]]:
-    """Cut the weight matrix into bands of ``size`` outputs: (first output, first input, weights)."""
+def _float32_half(length: int, out_length: int, scale: Fraction, kernel: str, antialias: bool) -> float | None:
     matrix = weight_matrix(length, out_length, scale, kernel, antialias)
-    blocks = []
-    for start in range(0, out_length, size):
-        band = matrix[start : start + size]
-        used = np.flatnonzero(band.any(0))
-        first, stop = int(used[0]), int(used[-1]) + 1
-        weights = torch.from_numpy(np.ascontiguousarray(band[:, first:stop]))
-        blocks.append((start, first, weights.to(device=device, dtype=dtype)))
-    return blocks
+    scaled = matrix * _FLOAT32_UNIT
+    if (scaled == np.rint(scaled)).all():
+        return 0.5
+    denominator = _common_denominator(matrix)
+    if denominator is None:
+        return None
+    # Exact sums are multiples of 1/denominator, so those below a tie are 1/(2 denominator) below it at least. Half of
+    # that on top of 0.5 tells them from ties as long as round-off is smaller: each term is rounded once as a weight,
+    # once as a product and in every sum but one, and the sum twice when the offset is added.
+    taps = int(np.count_nonzero(matrix, axis=1).max())
+    round_off = (taps + 3) * 2.0**-24 * _LARGEST_SUM
+    return 0.5 + 0.25 / denominator if round_off < 0.125 / denominator else None
+
+
+def _common_denominator(matrix: np.ndarray) -> int | None:
+    """The least number that makes every weight whole, ``None`` where there is none up to ``_MAX_DENOMINATOR``."""
+    common = 1
+    for weight in np.unique(matrix.round(14)):
+        near = Fraction(float(weight)).limit_denominator(_MAX_DENOMINATOR)
+        common = math.lcm(common, near.denominator)
+        if common > _MAX_DENOMINATOR or abs(float(near) - weight) > 1e-12:
+            return None
+    return common
 
 
 def _plan(
@@ -225,12 +219,6 @@ def _final_size(frames: torch.Tensor, passes: list[_Pass]) -> tuple[int, int]:
     sides = {True: int(frames.shape[2]), False: int(frames.shape[3])}
     sides |= {p.rows: p.out_length for p in passes}
     return sides[True], sides[False]
-
-
-def _rows_first(frame: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``(C, H, W)`` as a contiguous ``(H, C, W)``, in which both passes are plain matrix products."""
-    channels, height, width = frame.shape
-    return torch.empty((height, channels, width), dtype=dtype, device=frame.device).copy_(frame.permute(1, 0, 2))
 
 
 def _fraction(scale: Scale) -> Fraction:

@@ -138,6 +138,52 @@ def test_batch_size_threads_and_precision_settings_change_nothing(scale: Fractio
     )
 
 
+def hard_frames(height: int, width: int) -> torch.Tensor:
+    """Noise, black and white, neighbouring levels and stripes: what gives many sums on or just beside a tie."""
+    stripes = (torch.arange(width) // 3 % 2 * 255).to(torch.uint8).expand(3, height, width)
+    fine = noise(3, height, width, seed=8)
+    return torch.stack([fine, fine // 128 * 255, 100 + fine // 64, stripes])
+
+
+@pytest.mark.parametrize("kernel", ["box", "bilinear", "bicubic", "lanczos3"])
+@pytest.mark.parametrize(
+    "scale", [Fraction(n, d) for n, d in ((1, 3), (1, 5), (2, 3), (3, 4), (5, 7), (4, 3), (3, 1), (5, 1))], ids=str
+)
+def test_float32_gives_what_float64_gives(scale: Fraction, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = hard_frames(55, 71)
+    fast = imresize(frames, scale, kernel=kernel)
+    monkeypatch.setattr(f"{imresize.__module__}._float32_is_safe", lambda device: False)
+    assert torch.equal(fast, imresize(frames, scale, kernel=kernel))
+
+
+@pytest.mark.parametrize(
+    ("scale", "kernel", "expected"),
+    [
+        (3, "bicubic", torch.float32),
+        (3, "bilinear", torch.float32),
+        (Fraction(1, 3), "bicubic", torch.float32),
+        (Fraction(1, 3), "bilinear", torch.float32),
+        (Fraction(1, 16), "bicubic", torch.float64),
+        (Fraction(5, 7), "bicubic", torch.float64),
+        (2, "lanczos3", torch.float64),
+    ],
+    ids=str,
+)
+def test_float32_is_used_where_sums_lie_far_apart(
+    scale: Fraction, kernel: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.dtype] = []
+    product = torch.mm
+
+    def recording(a: torch.Tensor, b: torch.Tensor, **options: torch.Tensor) -> torch.Tensor:
+        seen.append(a.dtype)
+        return product(a, b, **options)
+
+    monkeypatch.setattr(torch, "mm", recording)
+    imresize(noise(1, 3, 48, 48), scale, kernel=kernel)
+    assert set(seen) == {expected}
+
+
 def test_float32_is_used_only_where_it_is_exact() -> None:
     # the weights of 1/16 need 20 binary digits: float32 sums would fall on the wrong side of some ties
     frames = noise(8, 3, 512, 512)
