@@ -11,8 +11,9 @@ from rich.console import Console
 
 from stvsr_bench.cli.output import add_row, make_console, make_table, say
 from stvsr_bench.core import registry
+from stvsr_bench.core.dataset_card import DEFAULT_VARIANT, DatasetCard
 from stvsr_bench.core.errors import BenchError, UnknownNameError
-from stvsr_bench.core.paths import SEARCH_VARIABLE, user_path
+from stvsr_bench.core.paths import DATA_VARIABLE, SEARCH_VARIABLE, data_root, user_path
 
 KINDS = ("methods", "datasets", "protocols", "metrics", "weights", "runs")
 
@@ -59,20 +60,43 @@ def _methods(console: Console) -> list[BenchError]:
 
 
 def _datasets(console: Console) -> list[BenchError]:
+    from stvsr_bench.data.state import dataset_state
+
     names = registry.datasets()
-    table = make_table("name", "kind", "clips by variant", "licence", "what it is", "from")
+    table = make_table("name", "kind", "state", "clips", "where", "licence", "what it is", "from")
     problems = list(names.problems)
+    remarks: list[str] = []
+    above = data_root()
     for name, entry in names.items():
         try:
             card = entry.card
+            found = dataset_state(card, entry.knobs)
         except BenchError as error:
             problems.append(error)
             continue
-        clips = ", ".join(f"{variant} {facts.n_clips}" for variant, facts in card.variants.items())
-        add_row(table, [name, card.kind or "from the files", clips or None, card.licence, card.title, entry.origin])
+        where = found.root and (found.root.relative_to(above) if found.root.is_relative_to(above) else found.root)
+        state = found.state if found.variant in (None, DEFAULT_VARIANT) else f"{found.state} [{found.variant}]"
+        state += ", not reproducible" if card.not_reproducible else ""
+        kind = card.kind or "from the files"
+        add_row(
+            table, [name, kind, state, found.count or _expected(card), where, card.licence, card.title, entry.origin]
+        )
+        if found.state in ("incomplete", "other", "unreadable"):
+            remarks += [f"{name}: {detail}" for detail in found.details]
     console.print(table)
+    for remark in remarks:
+        say(console, remark)
+    say(console, f"where is below {above} (${DATA_VARIABLE}); states tell names and counts, nothing was opened")
     say(console, "more: stvsr-bench show NAME; any folder of clips: dataset=folder dataset.root=DIR dataset.name=NAME")
     return problems
+
+
+def _expected(card: DatasetCard) -> str | None:
+    """Clips of a dataset that is not here: of the variant that has its bare name, or of each."""
+    counts = {name: variant.n_clips for name, variant in card.variants.items()}
+    if len(set(counts.values())) == 1 or DEFAULT_VARIANT in counts:
+        return str(counts.get(DEFAULT_VARIANT, next(iter(counts.values()))))
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or None
 
 
 def _protocols(console: Console) -> list[BenchError]:
@@ -82,7 +106,7 @@ def _protocols(console: Console) -> list[BenchError]:
     for name in known_protocols():
         protocol = load_protocol(name)
         add_row(table, [protocol.id, protocol.version, protocol.scale, protocol.time_scale, protocol.explain()])
-    add_row(table, ["auto", None, None, None, "one of these, from the method's task and the dataset's kind"])
+    add_row(table, ["auto", None, None, None, "one of these, from the method and the dataset's kind"])
     console.print(table)
     return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from stvsr_bench.core.errors import ConfigError
@@ -66,6 +67,19 @@ def reported_dir() -> Path:
 def data_root() -> Path:
     """Return the folder under which datasets lie: $STVSR_BENCH_DATA, by default ``data`` below the caller's folder."""
     return Path(os.environ.get(DATA_VARIABLE) or "data").expanduser().absolute()
+
+
+def dataset_folder(name: str, aliases: Iterable[str] = ()) -> Path:
+    """Return the folder of the data root whose name is ``name`` or an alias, in any case; it need not exist."""
+    names = {known.lower() for known in (name, *aliases)}
+    parent = data_root()
+    try:
+        for folder in sorted(parent.iterdir()):
+            if folder.name.lower() in names and folder.is_dir():
+                return folder
+    except OSError:  # what cannot be listed is absent, and the caller says so
+        pass
+    return parent / name
 
 
 def user_path(text: str | os.PathLike[str]) -> Path:

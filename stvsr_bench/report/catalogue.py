@@ -1,7 +1,7 @@
-"""``methods/README.md`` and ``datasets/README.md``: tables made from the cards.
+"""Pages made from the cards: the tables ``methods/README.md`` and ``datasets/README.md``, and the facts of datasets.
 
-``python -m stvsr_bench.report.catalogue`` writes both (`make readmes`); with ``--check`` it writes nothing, names the
-page that is not what the cards say, and leaves with exit status 1.
+``python -m stvsr_bench.report.catalogue`` writes them (`make readmes`); with ``--check`` it writes nothing, names the
+pages that are not what the cards say, and leaves with exit status 1.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stvsr_bench.core.atomic import atomic_write
-from stvsr_bench.core.dataset_card import DatasetCard, Variant
+from stvsr_bench.core.dataset_card import DatasetCard, Variant, VariantFact
 from stvsr_bench.core.errors import BenchError
 from stvsr_bench.core.method_card import Paper, Upstream
 from stvsr_bench.core.paths import share_dir
 from stvsr_bench.core.registry import Entry, Kind
 from stvsr_bench.core.weight_card import WeightSpec
+from stvsr_bench.report.dataset_page import KINDS, with_facts
 
 _MADE = "Made from the cards by `make readmes`; do not edit."
 _METHODS = f"""\
@@ -40,14 +41,22 @@ _DATASETS = f"""\
 
 {_MADE}
 
-Each folder is one dataset: `card.yaml` holds the facts below and more, `config.yaml` its options, and its README where
-to get it. Sizes are width × height of the ground truth, or of the LQ clips where there is none; «?» marks
-what is inferred or remembered from the literature. A variant's name is part of the dataset's id: `vid4[first31]`.
+Each folder is one dataset: `card.yaml` holds the facts below and more, `config.yaml` its options, and its README the
+facts with their certainty, how papers use it, and where to get it. Sizes are width × height of the ground truth, or of
+the LQ clips where there is none; «?» marks what is inferred or remembered from the literature. A variant's name is part
+of the dataset's id: `vid4[first31]`. Announced datasets are only described; the
+last columns say what is missing.
 
+    stvsr-bench list datasets                             what is on this machine, and where each is looked for
     stvsr-bench show NAME                                 everything about one
     stvsr-bench validate dataset NAME                     is it on disk, complete and readable?
     stvsr-bench run method=bicubic dataset=NAME           run on it ($STVSR_BENCH_DATA/NAME, or dataset.root=FOLDER)
 """
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
 
 _STATUS = {
     "runnable": ("Runnable", "These run here and now."),
@@ -55,10 +64,12 @@ _STATUS = {
     "announced": ("Announced", "Known and described, not yet here; the last column says what is missing."),
 }
 _KIND = {
-    "synthetic": ("Synthetic", "Ground truth only; a protocol makes the LQ clips from it."),
-    "real": ("Real pairs", "LQ and ground truth were filmed together."),
-    "no_gt": ("No ground truth", "LQ clips only, so full-reference metrics have no value."),
+    "synthetic": ("Synthetic", _sentence(KINDS["synthetic"])),
+    "real": ("Real pairs", _sentence(KINDS["real"])),
+    "no_gt": ("No ground truth", _sentence(KINDS["no_gt"])),
     None: ("Your own clips", "What a folder holds is seen from its files."),
+    "announced": ("Announced", "Described, but nothing can be run on them."),
+    "training": ("Training sets", f"{_sentence(KINDS['training'])} Nothing is run on them."),
 }
 _NONE = "–"
 
@@ -108,14 +119,22 @@ def datasets_page(root: Path) -> str:
     """
     columns: dict[str, Callable[[_Item], str]] = {
         "name": _link,
+        "kind": lambda e: e.card.kind if _kind(e) == "announced" else _NONE,
         "clips × frames": lambda e: _by_variant(e.card, _extent),
         "size": lambda e: _by_variant(e.card, _size),
         "what it is": lambda e: e.card.summary,
         "licence": lambda e: e.card.licence,
         "from": lambda e: e.card.source,
         "used by": lambda e: ", ".join(use.method for use in e.card.used_by) or _NONE,
+        "missing": lambda e: e.card.missing or _NONE,
+        "not reproducible": lambda e: e.card.not_reproducible or _NONE,
     }
-    return _page(_DATASETS, _KIND, _items(root, "dataset"), columns, lambda e: e.card.kind)
+    return _page(_DATASETS, _KIND, _items(root, "dataset"), columns, _kind)
+
+
+def _kind(item: _Item) -> str | None:
+    announced = item.card.status == "announced" and item.card.kind != "training"
+    return "announced" if announced else item.card.kind
 
 
 def _page(
@@ -185,6 +204,8 @@ def _by_variant(card: DatasetCard, text: Callable[[Variant], str]) -> str:
 
 def _extent(variant: Variant) -> str:
     clips = f"{variant.n_clips}{_doubt(variant, 'n_clips')}"
+    if variant.frames_about is not None:
+        return f"{clips} × about {variant.frames_about}"
     if variant.frames is None:
         return f"{clips} × ?"
     frames = variant.frames.values() if isinstance(variant.frames, dict) else [variant.frames]
@@ -199,7 +220,7 @@ def _size(variant: Variant) -> str:
     return f"{widths} × {heights}{_doubt(variant, 'size')}"
 
 
-def _doubt(variant: Variant, field: Literal["n_clips", "frames", "size"]) -> str:
+def _doubt(variant: Variant, field: VariantFact) -> str:
     return "" if variant.certainty.get(field, "certain") == "certain" else "?"
 
 
@@ -208,14 +229,22 @@ def _range(values: Iterable[int]) -> str:
     return str(known[0]) if known[0] == known[-1] else f"{known[0]}–{known[-1]}"
 
 
-def pages(root: Path) -> dict[Path, str]:
-    """Return both pages as the cards below ``root`` make them, by the file they belong in."""
+def table_pages(root: Path) -> dict[Path, str]:
+    """Return both tables as the cards below ``root`` make them, by the file they belong in."""
     return {root / "methods" / "README.md": methods_page(root), root / "datasets" / "README.md": datasets_page(root)}
+
+
+def dataset_readmes(root: Path) -> dict[Path, str]:
+    """Return the README of every dataset below ``root`` with its facts as the card makes them, by file."""
+    readmes = {item.folder / "README.md": item.card for item in _items(root, "dataset")}
+    return {
+        path: with_facts(path.read_text(encoding="utf-8"), card) for path, card in readmes.items() if path.is_file()
+    }
 
 
 def stale_pages(root: Path) -> dict[Path, str]:
     """Return the pages below ``root`` that are absent or not what the cards say, with what they should be."""
-    made = pages(root).items()
+    made = {**table_pages(root), **dataset_readmes(root)}.items()
     return {path: text for path, text in made if not path.is_file() or path.read_text(encoding="utf-8") != text}
 
 
