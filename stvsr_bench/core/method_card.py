@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stvsr_bench.core.weight_card import WeightSpec
 
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Status = Literal["runnable", "outputs-only", "announced"]
 
 
@@ -85,6 +86,8 @@ class MethodCard(_Model):
         time_scales: the φt it can do, likewise.
         size_rule: LQ sizes it accepts by itself, in words.
         count_rule: frame counts it accepts by itself, in words.
+        protocols: what ``protocol=auto`` prefers for it, by dataset name or kind (``synthetic``, ``real``, ``no_gt``);
+            the first that fits, then the common choice for its task.
         deterministic: equal requests give equal pixels on one machine.
         needs_prompt: it wants a text beside the clip.
         parameters: number of parameters, of everything that inference needs unless the notes say otherwise.
@@ -96,7 +99,7 @@ class MethodCard(_Model):
         changes: newest first; the newest one's version is the card's.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    name: Name
     version: Count
     title: str
     summary: str
@@ -108,6 +111,7 @@ class MethodCard(_Model):
     time_scales: tuple[Count, ...] | None = None
     size_rule: str = "any size"
     count_rule: str = "any count"
+    protocols: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     deterministic: bool
     needs_prompt: bool = False
     parameters: Count | None = None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from stvsr_bench.core.errors import BenchError
-from stvsr_bench.video.clip import Clip
+
+if TYPE_CHECKING:
+    from stvsr_bench.data.generated import GeneratedClip
+    from stvsr_bench.video.clip import Clip
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,17 @@ class Sample:
     Attributes:
         name: the clip's name in the dataset.
         lq: what the method restores.
-        gt: ground truth of exactly the output frames (frame i of the output is frame i of ``gt``), or ``None``.
+        gt: ground truth of exactly the output frames (frame i of the output is frame i of ``gt``), or ``None``. Under
+            windows, frames that close one and open the next are there twice.
         scale: spatial factor φs: output rows = LQ rows · scale.
         time_scale: temporal factor φt.
-        out_frames: frames that the method must return, ``(len(lq) - 1) · time_scale + 1``.
+        out_frames: frames of the output, ``(n - 1) · time_scale + 1`` for every sequence of ``n`` LQ frames.
         frame_rate: frames per second of the output, exact; ``None`` where the source does not say.
         scored: output frames that are scored.
         key_frames: output frames that have an LQ frame at their time.
+        windows: positions in ``lq`` of the sequences that are restored on their own, one after another in the output;
+            ``None`` where the clip is one sequence.
+        generated: the whole generated clip that ``lq`` shows frames of; ``None`` where LQ comes from elsewhere.
         notes: what the plan tells: frames not scored, files seen and not used, how pixels were read.
     """
 
@@ -58,5 +68,26 @@ class Sample:
     out_frames: int
     frame_rate: Fraction | None
     scored: range
-    key_frames: range
+    key_frames: Sequence[int]
+    windows: tuple[range, ...] | None = None
+    generated: GeneratedClip | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[range, ...]:
+        """Positions in ``lq`` of every sequence that is restored on its own; one of the whole clip without windows."""
+        return (range(len(self.lq)),) if self.windows is None else self.windows
+
+    @property
+    def outputs(self) -> tuple[range, ...]:
+        """Output frames of each of :attr:`inputs`; no pair of frames is scored across their borders."""
+        ends = list(accumulate((len(part) - 1) * self.time_scale + 1 for part in self.inputs))
+        return tuple(range(start, stop) for start, stop in zip([0, *ends], ends, strict=False))
+
+    def lq_position(self, frame: int) -> tuple[int, int]:
+        """Return the LQ frame at or before the time of an output frame, and how many output frames it lies before."""
+        for part, output in zip(self.inputs, self.outputs, strict=True):
+            if frame in output:
+                step, rest = divmod(frame - output.start, self.time_scale)
+                return part[step], rest
+        raise IndexError(f"clip '{self.name}': output frame {frame} of {self.out_frames}")
