@@ -1,1 +1,1 @@
-"""Degradations: MATLAB-compatible resizing and the named recipes that make LQ frames from GT frames."""
+"""Degradations: MATLAB-compatible resizing and the pipelines that make LQ frames from GT frames."""
