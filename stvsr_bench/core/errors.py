@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class BenchError(Exception):
@@ -25,6 +26,10 @@ class BenchError(Exception):
         self.accepted = accepted
         self.action = action
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors of worker processes reach the user: by default they would be built again from positional arguments.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         parts = [self.what]
         if self.got is not None:
@@ -39,6 +44,12 @@ class BenchError(Exception):
         """Return the parts as lines, for a terminal."""
         parts = (("got", self.got), ("accepted", self.accepted), ("next", self.action))
         return [self.what, *(f"  {label}: {text}" for label, text in parts if text is not None)]
+
+
+def _rebuild(kind: type[BenchError], args: tuple[Any, ...], state: dict[str, Any]) -> BenchError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(BenchError):
@@ -75,6 +86,16 @@ class ResultError(BenchError):
 
 class IncompatibleError(BenchError):
     """Method, dataset and protocol do not fit together."""
+
+
+def brief(items: tuple[str, ...] | list[str], limit: int = 4) -> str:
+    """Return the first few of ``items`` and how many more there are.
+
+    >>> brief(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    rest = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + rest if items else "none"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from stvsr_bench.core.errors import BenchError, DataError
+from stvsr_bench.core.errors import BenchError, ConfigError, DataError
+from stvsr_bench.data.frame_rules import FramePlan, parse_windows, plan_frames
+from stvsr_bench.data.generated import GeneratedClip, Generation
 from stvsr_bench.data.protocol import Protocol, Role
 from stvsr_bench.data.sample import Sample, SourceSample
-from stvsr_bench.degradation.recipes import DEGRADATIONS
+from stvsr_bench.degradation.clipwise import ClipDegradation
+from stvsr_bench.degradation.registry import DEGRADATIONS
 from stvsr_bench.video.clip import Clip, Frames, MappedClip
 
 KNOWN_SCALES = (1, 2, 3, 4, 8)
@@ -17,55 +20,89 @@ KNOWN_SCALES = (1, 2, 3, 4, 8)
 Wrap = Callable[[Clip], Clip]
 
 
-def apply_protocol(protocol: Protocol, source: SourceSample, wrap: Wrap | None = None) -> Sample:
-    """Return the sample that ``protocol`` makes of ``source``; nothing is decoded here.
+def apply_protocol(
+    protocol: Protocol, source: SourceSample, wrap: Wrap | None = None, generation: Generation | None = None
+) -> Sample:
+    """Return the sample that ``protocol`` makes of ``source``; nothing is decoded or generated here.
 
     The frame rule ``every`` keeps frames 0, φt, 2φt … : of T frames N = floor((T - 1) / φt) + 1 stay, and the output
     has (N - 1)·φt + 1 frames, which are frames 0 … (N - 1)·φt of GT. The tail of GT after them has no right neighbour
     and is not scored. Under ``all`` every LQ frame stays and the output has no GT. Space is degraded before frames
-    are dropped; recipes that work frame by frame are applied to the kept frames only, which is the same.
+    are dropped: degradations that work frame by frame are applied to the kept frames only, which is the same; those
+    that need the whole clip make an LQ set of it, which is stored (:class:`GeneratedClip`).
 
     Args:
         protocol: the protocol.
         source: the clip on disk.
         wrap: applied once to each clip that is read from disk (read-ahead shared by LQ and GT).
+        generation: where the dataset's generated LQ sets lie; only protocols that make such sets need it.
 
     Raises:
         DataError: the clip lacks GT or LQ, its sizes are not multiples of φs, or LQ and GT do not match.
+        DataError: the clip is shorter than one window.
         BenchError: the file that the protocol needs could not be opened.
     """
-    lq, gt = _generated(protocol, source, wrap) if protocol.needs == "gt" else _given(protocol, source, wrap)
+    lq: Clip
+    gt: Clip | None
+    if protocol.needs == "gt":
+        lq, gt, generated = _from_gt(protocol, source, wrap, generation)
+    else:
+        lq, gt = _given(protocol, source, wrap)
+        generated = None
     notes = list(source.notes)
     if protocol.needs == "gt" and source.lq is not None:
         notes.append("LQ on disk was seen and not used")
     total, step = len(lq), protocol.time_scale
-    if protocol.frame_rule == "every" and step > 1:
-        lq = lq.select(range(0, total, step), _slower(lq.frame_rate, step))
-    out_frames = (len(lq) - 1) * step + 1
-    if gt is not None and out_frames < total:
-        tail = f"frame {out_frames} has" if out_frames == total - 1 else f"frames {out_frames}-{total - 1} have"
-        notes.append(f"GT {tail} no right neighbour in LQ and {'is' if ' has' in tail else 'are'} not scored")
-        gt = gt.select(range(out_frames))
-    if step > 1 and len(lq) == 1:
-        notes.append("one LQ frame: there is nothing to interpolate")
+    frames = _plan_frames(protocol, source.name, total)
+    if frames.lq.step > 1:
+        lq = lq.select(frames.lq, _slower(lq.frame_rate, frames.lq.step))
+    if gt is not None and frames.gt != range(total):
+        assert frames.gt is not None  # only the rule «all» has no GT, and it reads none
+        gt = gt.select(frames.gt)
+    if gt is not None and frames.tail is not None:
+        notes.append(frames.tail)
     return Sample(
         name=source.name,
         lq=lq,
         gt=gt,
         scale=protocol.scale,
         time_scale=step,
-        out_frames=out_frames,
+        out_frames=frames.out_frames,
         frame_rate=None if lq.frame_rate is None else lq.frame_rate * step,
-        scored=range(out_frames),
-        key_frames=range(0, out_frames, step),
-        notes=tuple(notes),
+        scored=range(frames.out_frames),
+        key_frames=frames.key_frames,
+        windows=frames.windows,
+        generated=generated,
+        notes=(*notes, *frames.notes),
     )
 
 
-def _generated(protocol: Protocol, source: SourceSample, wrap: Wrap | None) -> tuple[Clip, Clip]:
+def _plan_frames(protocol: Protocol, clip: str, total: int) -> FramePlan:
+    try:
+        return plan_frames(protocol.frame_rule, total, protocol.time_scale)
+    except ValueError as error:
+        windows = parse_windows(protocol.frame_rule)
+        assert windows is not None  # the other rules take any clip
+        raise DataError(
+            f"clip '{clip}' is too short for protocol '{protocol.id}'",
+            got=str(error),
+            accepted=f"at least {windows.length} frames",
+            action="choose another protocol, or leave the clip out with dataset.clips",
+        ) from error
+
+
+def makes_sets(protocol: Protocol) -> bool:
+    """Whether ``protocol`` makes LQ sets that are stored: its degradation needs the whole clip."""
+    return protocol.degradation is not None and not DEGRADATIONS[protocol.degradation].per_frame
+
+
+def _from_gt(
+    protocol: Protocol, source: SourceSample, wrap: Wrap | None, generation: Generation | None
+) -> tuple[Clip, Clip, GeneratedClip | None]:
+    """Return LQ, GT, and LQ's stored set where it has one."""
     gt = _read_by(_take(protocol, source, "gt"), wrap)
     if protocol.degradation is None:
-        return gt, gt
+        return gt, gt, None
     scale = protocol.scale
     if gt.height % scale or gt.width % scale:
         raise DataError(
@@ -75,13 +112,23 @@ def _generated(protocol: Protocol, source: SourceSample, wrap: Wrap | None) -> t
             f"{gt.width - gt.width % scale}",
             action="cut the clip beforehand; nothing is cropped silently",
         )
-    recipe = DEGRADATIONS[protocol.degradation]
+    degradation = DEGRADATIONS[protocol.degradation]
+    if isinstance(degradation, ClipDegradation):
+        if generation is None:
+            raise ConfigError(
+                f"protocol '{protocol.id}' makes LQ sets that are stored",
+                got="no place for them",
+                accepted="generation=Generation.of(dataset)",
+            )
+        generated = GeneratedClip(gt, degradation, scale, protocol.degradation_seed, generation, source.name)
+        return _read_by(generated, wrap), gt, generated
+    frame_degradation = degradation
 
     def degrade(frames: Frames) -> Frames:
-        return recipe.apply(frames, scale)
+        return frame_degradation.apply(frames, scale)
 
-    key = f"{recipe.id}@{recipe.version} 1/{scale}"
-    return MappedClip(gt, degrade, (gt.height // scale, gt.width // scale), key), gt
+    key = f"{degradation.id}@{degradation.version} 1/{scale}"
+    return MappedClip(gt, degrade, (gt.height // scale, gt.width // scale), key), gt, None
 
 
 def _given(protocol: Protocol, source: SourceSample, wrap: Wrap | None) -> tuple[Clip, Clip | None]:
