@@ -19,7 +19,8 @@ def canonical_json(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """Return the sha256 hex digest of ``value``'s canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    # Paths may hold bytes that are no text.
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()
 
 
 def frame_digest(data: bytes | memoryview, height: int, width: int) -> bytes:

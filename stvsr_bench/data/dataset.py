@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stvsr_bench.core.dataset_card import DEFAULT_VARIANT, OTHER_VARIANT, DatasetCard, DatasetKind, Variant
-from stvsr_bench.core.errors import BenchError, ConfigError, DataError, nearest
-from stvsr_bench.core.paths import DATA_VARIABLE, data_root, user_path
-from stvsr_bench.data.layout import ClipPaths, Layout, detect_layout
+from stvsr_bench.core.errors import ConfigError, DataError, brief, nearest
+from stvsr_bench.core.paths import DATA_VARIABLE, dataset_folder, user_path
+from stvsr_bench.data.layout import Layout, detect_layout
+from stvsr_bench.data.lq_size import LQ_SIZES, LqSizeError, check_lq_size, require_scale
+from stvsr_bench.data.opening import Opener, cut, facts
 from stvsr_bench.data.protocol import Protocol, Role, roles_of_kind
 from stvsr_bench.data.sample import SourceSample
-from stvsr_bench.data.variants import Seen, absent, closest, differences
-from stvsr_bench.video.clip import Clip
-from stvsr_bench.video.reading import open_clip
+from stvsr_bench.data.variants import Seen, absent, closest, differences, left_out
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,16 @@ class Dataset:
     Args:
         card: the facts.
         options: ``root`` (folder; default ``<data root>/<name>``), ``variant`` (default: the one whose frame counts
-            match), ``lq_role`` (which LQ folders to use where there are several). ``card``, ``name``, ``clips``,
-            ``frames`` and ``limit`` may be there too; the evaluation uses them.
+            match), ``lq_role`` (which LQ folders to use where there are several), ``lq_size`` (``gt`` or ``shrink4``:
+            how LQ files of GT's size are read). ``card``, ``name``, ``clips``, ``frames`` and ``limit`` may be there
+            too; the evaluation uses them.
 
     Raises:
         ConfigError: an unknown option or variant.
     """
 
     OPTIONS: ClassVar[frozenset[str]] = frozenset(
-        {"card", "name", "root", "variant", "clips", "frames", "limit", "lq_role"}
+        {"card", "name", "root", "variant", "clips", "frames", "limit", "lq_role", "lq_size"}
     )
 
     def __init__(self, card: DatasetCard, options: Mapping[str, Any] | None = None) -> None:
@@ -66,6 +67,7 @@ class Dataset:
                 got=f"dataset.name={self.options['name']}",
                 action="leave dataset.name out; for clips of your own use dataset=folder dataset.root=… dataset.name=…",
             )
+        check_lq_size(self.options.get("lq_size"), card.name)
         asked = self.options.get("variant")
         if asked is not None and asked not in card.variants:
             raise ConfigError(
@@ -98,17 +100,33 @@ class Dataset:
 
     @property
     def id(self) -> str:
-        """``name``; ``name[variant]`` for a variant with a name of its own; ``name[variant,BDx4]`` for LQ asked for."""
+        """``name``, with marks in brackets for what makes other results of it.
+
+        ``name[variant]`` for a variant with a name of its own, ``name[variant,BDx4]`` for LQ asked for,
+        ``name[shrink4]`` for LQ that is shrunk before use.
+        """
+        shrunk = [LQ_SIZES[1]] if self.options.get("lq_size") == LQ_SIZES[1] else []
+        return self._marked(*shrunk)
+
+    @property
+    def files_id(self) -> str:
+        """The id of the files as they are stored, however ``lq_size`` reads them."""
+        return self._marked()
+
+    def _marked(self, *more: str) -> str:
         marks = [] if self.variant == DEFAULT_VARIANT else [self.variant]
         if self.options.get("lq_role") is not None:  # results on other LQ files must never share a row
             marks.append(str(self.options["lq_role"]))
+        marks += more
         return f"{self.name}[{','.join(marks)}]" if marks else self.name
 
     @property
     def kind(self) -> DatasetKind:
         """Whether LQ is made from GT (``synthetic``), filmed with it (``real``), or stands alone (``no_gt``)."""
-        if self.card.kind is None:
-            raise ConfigError(f"the card of dataset '{self.name}' states no kind", action="complete the card")
+        if self.card.kind is None or self.card.kind == "training":
+            raise ConfigError(
+                f"the card of dataset '{self.name}' states no kind of test data", action="complete the card"
+            )
         return self.card.kind
 
     @property
@@ -139,6 +157,11 @@ class Dataset:
     def _expected_variant(self) -> Variant | None:
         return self.card.variants.get(self.variant) or next(iter(self.card.variants.values()), None)
 
+    def canonical(self, clip: str) -> str:
+        """Return the card's name of a clip, which renamed copies share; the clip's own where the card has none."""
+        variant = self._expected_variant
+        return variant.canonical(clip) if variant else clip
+
     # ---------------------------------------------------------------- files
 
     def locate(self) -> Path:
@@ -148,13 +171,7 @@ class Dataset:
         """
         if self.options.get("root") is not None:
             return user_path(self.options["root"])
-        names = {name.lower() for name in (self.card.name, *self.card.aliases)}
-        parent = data_root()
-        if parent.is_dir():
-            for folder in sorted(parent.iterdir()):
-                if folder.name.lower() in names and folder.is_dir():
-                    return folder
-        return parent / self.card.name
+        return dataset_folder(self.card.name, self.card.aliases)
 
     def prepare(self, root: Path) -> None:
         """Make the files, for datasets that can; called once, before they are first read."""
@@ -223,8 +240,8 @@ class Dataset:
         """Why results must not be ranked although every clip that is there may be scored; ``None`` for whole sets."""
         content = self._content
         if content.variant == OTHER_VARIANT:
-            return f"the files are no known variant: {_brief(content.differences)}"
-        return f"missing: {_brief(content.absent)}" if content.absent else None
+            return f"the files are no known variant: {brief(content.differences)}"
+        return f"missing: {brief(content.absent)}" if content.absent else None
 
     def check(self, protocol: Protocol) -> list[str]:
         """Return what the plan should tell about reading this dataset under ``protocol``.
@@ -247,12 +264,41 @@ class Dataset:
         if layout.gt_role and layout.lq_roles and not any(clip.gt and clip.lq for clip in paths):
             raise DataError(
                 f"dataset '{self.name}': no GT clip and LQ clip have the same name",
-                got=f"GT: {_brief([n for n, c in layout.clips.items() if c.gt])}; "
-                f"LQ: {_brief([n for n, c in layout.clips.items() if c.lq])}",
+                got=f"GT: {brief([n for n, c in layout.clips.items() if c.gt])}; "
+                f"LQ: {brief([n for n, c in layout.clips.items() if c.lq])}",
                 accepted="equal clip names, case-sensitive; suffixes such as _GT and _LQ may differ",
                 action=f"rename the folders below {self.locate()}",
             )
+        self._check_lq_size(protocol)
         return notes
+
+    @property
+    def lq_scale(self) -> int | None:
+        """How many times as large as LQ, as it is read, GT is, where that is one of the known factors for every pair.
+
+        1 for LQ of GT's size under ``lq_size=gt``, 4 under ``shrink4``; ``None`` without pairs, and where the files or
+        the missing choice leave it open.
+        """
+        from stvsr_bench.data.apply import scale_between
+
+        pairs = [(s.lq, s.gt) for s in self._content.sources if s.lq is not None and s.gt is not None]
+        found = {scale_between(lq, gt) for lq, gt in pairs}
+        return next(iter(found)) if len(found) == 1 else None
+
+    def _check_lq_size(self, protocol: Protocol) -> None:
+        """Raise once for the dataset what would otherwise fail clip by clip: how LQ of GT's size is to be read.
+
+        Raises:
+            LqSizeError: nothing says how to read it, or the choice does not fit the files.
+            IncompatibleError: what it says does not fit ``protocol``.
+        """
+        sources = self._content.sources
+        faults = [error for source in sources if isinstance(error := source.errors.get("lq"), LqSizeError)]
+        if faults and not any(source.lq for source in sources):
+            raise faults[0]
+        choice = self.options.get("lq_size")
+        if choice is not None and any(source.lq for source in sources):
+            require_scale(self.name, choice, protocol)
 
     def _lq_role(self) -> str | None:
         """Return the LQ folders to use.
@@ -282,24 +328,37 @@ class Dataset:
             role = self._lq_role()
         except DataError as error:
             role = error
-        opened = {name: self._open(name, paths, role) for name, paths in layout.clips.items()}
-        seen = {name: _facts(source) for name, source in opened.items()}
+        opener = Opener(
+            dataset=self.name,
+            root=self.locate(),
+            layout=layout,
+            lq_role=role,
+            plain_role=next(iter(self.plain_roles)) if len(self.plain_roles) == 1 else "plain",
+            frame_rate=None if self.card.frame_rate is None else Fraction(self.card.frame_rate),
+            lq_size=self.options.get("lq_size"),
+            lq_at_gt_size=self.card.lq_at_gt_size,
+        )
+        unread = left_out(self.card.variants, self.options.get("variant"), layout.clips)
+        opened = {name: opener.open(name, paths) for name, paths in layout.clips.items() if name not in unread}
+        seen = {name: facts(source) for name, source in opened.items()}
         asked = self.options.get("variant")
         if asked is not None:
-            cut = self.card.variants[asked].cut_to
-            if cut is not None:
-                opened = {name: _cut(source, cut) for name, source in opened.items()}
-                seen = {name: _facts(source) for name, source in opened.items()}
+            most = self.card.variants[asked].cut_to
+            if most is not None:
+                opened = {name: cut(source, most) for name, source in opened.items()}
+                seen = {name: facts(source) for name, source in opened.items()}
         variant, faults = self._recognise(seen, asked)
         notes = list(layout.notes)
+        if unread:
+            notes.append(f"{len(unread)} clips in the folder belong to no part of it and are left out")
         if variant not in (asked, DEFAULT_VARIANT, OTHER_VARIANT):
             notes.append(f"variant '{variant}' was recognised by its frame counts")
         if variant == OTHER_VARIANT:
-            notes.append(f"the files are no known variant, so results are not ranked: {_brief(faults)}")
+            notes.append(f"the files are no known variant, so results are not ranked: {brief(faults)}")
         expected = self.card.variants.get(variant) or next(iter(self.card.variants.values()), None)
         lacking = absent(expected, seen) if expected else []
         if lacking:
-            notes.append(f"missing: {_brief(lacking)}")
+            notes.append(f"missing: {brief(lacking)}")
         names = expected.names_for(seen) if expected else ()
         ordered = [*(n for n in names if n in opened), *(n for n in opened if n not in names)]
         return _Content(tuple(opened[n] for n in ordered), variant, tuple(faults), tuple(lacking), tuple(notes))
@@ -315,66 +374,8 @@ class Dataset:
         if wrong:
             raise DataError(
                 f"the files in {self.locate()} are not variant '{asked}' of dataset '{self.name}'",
-                got=_brief(wrong),
+                got=brief(wrong),
                 accepted=f"what they are: variant '{best}'" if not faults else "the files of that variant",
                 action="correct dataset.variant or dataset.root, or leave dataset.variant out",
             )
         return asked, []
-
-    def _open(self, name: str, paths: ClipPaths, role: str | DataError | None) -> SourceSample:
-        clips: dict[str, Clip] = {}
-        errors: dict[str, BenchError] = {}
-        plain_role = next(iter(self.plain_roles)) if len(self.plain_roles) == 1 else "plain"
-        wanted = {"gt": paths.gt, plain_role: paths.plain} if paths.plain else {"gt": paths.gt}
-        if isinstance(role, DataError):
-            errors["lq"] = role
-        elif role is not None:
-            wanted["lq"] = paths.lq.get(role)
-            if paths.lq.get(role) is None:
-                errors["lq"] = self._lonely(name, "LQ", role)
-        if paths.gt is None and self.layout.gt_role:
-            errors["gt"] = self._lonely(name, "GT", self.layout.gt_role)
-        for key, path in wanted.items():
-            if path is None:
-                continue
-            try:
-                clips[key] = clip = open_clip(path, name)
-            except BenchError as error:
-                errors[key] = error
-                continue
-            if clip.frame_rate is None and self.card.frame_rate is not None:
-                clip.frame_rate = Fraction(self.card.frame_rate)
-        notes = tuple(dict.fromkeys(note for clip in clips.values() for note in clip.notes))
-        return SourceSample(name, clips.get("gt"), clips.get("lq"), clips.get("plain"), errors, notes)
-
-    def _lonely(self, name: str, what: str, role: str) -> DataError:
-        names = [n for n, c in self.layout.clips.items() if (c.gt if what == "GT" else c.lq.get(role))]
-        return DataError(
-            f"clip '{name}' has no {what}",
-            got=f"{what} ('{role}') of {_brief(names)}",
-            accepted="a clip of the same name, case-sensitive, in both",
-            action=f"add or rename it below {self.locate()}",
-        )
-
-
-def _facts(source: SourceSample) -> tuple[int, tuple[int, int]] | None:
-    clip = source.gt or source.plain or source.lq
-    if "gt" in source.errors and source.gt is None and source.plain is None:
-        return None
-    return None if clip is None else (len(clip), (clip.height, clip.width))
-
-
-def _cut(source: SourceSample, frames: int) -> SourceSample:
-    def cut(clip: Clip | None) -> Clip | None:
-        return clip if clip is None or len(clip) <= frames else clip.select(range(frames))
-
-    longest = max((len(c) for c in (source.gt, source.lq, source.plain) if c is not None), default=0)
-    note = (f"the first {frames} of {longest} frames",) if longest > frames else ()
-    return SourceSample(
-        source.name, cut(source.gt), cut(source.lq), cut(source.plain), source.errors, (*source.notes, *note)
-    )
-
-
-def _brief(items: tuple[str, ...] | list[str], limit: int = 4) -> str:
-    rest = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + rest if items else "none"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stvsr_bench.core.errors import DataError
-from stvsr_bench.video.reading import IMAGE_EXTS, VIDEO_EXTS, natural_key
+from stvsr_bench.video.names import IMAGE_EXTS, VIDEO_EXTS, is_litter, natural_key
 
 # In order of preference, should one dataset hold several.
 GT_ROLES = (
@@ -26,7 +28,7 @@ FORMS = (
     *("root/ROLE/clip.video", "root/clip.video", "root/ROLE/frame", "root/frame"),
 )
 _SCALE_FOLDER = re.compile(r"X[2348]")
-_IGNORED = frozenset({"__MACOSX", "Thumbs.db"})
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 _ROLE_SUFFIX = re.compile(r"([_-](gt|hr|truth|lq|lr|b[id]|(b[id])?x[2348]))+$", re.IGNORECASE)
 
 
@@ -66,12 +68,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Folder:
-    """What lies directly in a folder: whether frames do, videos by clip name, and folders by name."""
+    """What lies directly in a folder: whether frames do, videos by clip name, folders by name, what is left out."""
 
     path: Path
     frames: int
     videos: dict[str, Path]
     folders: dict[str, Path]
+    archives: tuple[str, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
     _below: dict[str, _Folder] = field(default_factory=dict)
 
     def below(self, name: str) -> _Folder:
@@ -80,32 +84,60 @@ class _Folder:
             self._below[name] = _look(self.folders[name])
         return self._below[name]
 
+    def left_out(self, above: str = "") -> list[str]:
+        """Say what was left out, here and in the folders that were looked at, and why."""
+        found = [f"'{above}{name}' {fault}" for name, fault in self.faults]
+        return found + [fault for name, folder in self._below.items() for fault in folder.left_out(f"{above}{name}/")]
+
 
 def _look(path: Path) -> _Folder:
     """List a folder; hidden and system files, and links that lead back to a folder above, are left out."""
     frames, videos, folders = 0, [], {}
+    archives, faults = [], []
     here = os.path.realpath(path)
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in _IGNORED:
+                if is_litter(entry.name):
                     continue
-                if entry.is_dir():
-                    target = os.path.realpath(entry.path) if entry.is_symlink() else None
-                    if target is None or os.path.commonpath([target, here]) != target:
-                        folders[entry.name] = Path(entry.path)
-                    continue
+                fault = _fault(entry, here)
                 suffix = os.path.splitext(entry.name)[1].lower()
-                frames += suffix in IMAGE_EXTS
-                if suffix in VIDEO_EXTS:
+                if fault is not None:
+                    faults.append((entry.name.encode(errors="backslashreplace").decode(), fault))
+                elif entry.is_dir():
+                    folders[entry.name] = Path(entry.path)
+                elif suffix in VIDEO_EXTS:
                     videos.append(Path(entry.path))
+                elif suffix in _ARCHIVES:
+                    archives.append(entry.name)
+                else:
+                    frames += suffix in IMAGE_EXTS
     except OSError as error:
         raise DataError(
             f"cannot list the folder '{path}'", got=error.strerror, action="correct its permissions"
         ) from error
     stems = [video.stem for video in videos]
     named = {(v.stem if stems.count(v.stem) == 1 else v.name): v for v in videos}
-    return _Folder(path, frames, _natural(named), _natural(folders))
+    return _Folder(path, frames, _natural(named), _natural(folders), tuple(sorted(archives)), tuple(sorted(faults)))
+
+
+def _fault(entry: os.DirEntry[str], here: str) -> str | None:
+    """Say why an entry is left out: a name that no result could carry, or a link that cannot be followed."""
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8"
+    if not entry.is_symlink():
+        return None
+    try:
+        is_dir = stat.S_ISDIR(os.stat(entry.path).st_mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "is a link that leads in a circle"
+        return f"is a link that leads nowhere ({error.strerror})"
+    target = os.path.realpath(entry.path)
+    back = is_dir and os.path.commonpath([target, here]) == target
+    return "is a link that leads back to a folder above it" if back else None
 
 
 def _natural(table: dict[str, Path]) -> dict[str, Path]:
@@ -134,18 +166,39 @@ def detect_layout(root: Path) -> Layout:
     if not root.is_dir():
         raise DataError(f"the folder '{root}' does not exist", action="correct dataset.root")
     here = _look(root)
-    layout = _find(here)
-    if layout is not None:
-        return layout
+    layout = _find(here) or _find_below(here)
+    if layout is None:
+        raise _unknown(here)
+    faults = here.left_out()
+    return layout if not faults else replace(layout, notes=(*layout.notes, f"left out: {'; '.join(faults)}"))
+
+
+def _find_below(here: _Folder) -> Layout | None:
+    """Find the clips one level below, where nothing else lies in the root: archives often unpack that way."""
+    if len(here.folders) != 1 or here.frames or here.videos:
+        return None
+    (name,) = here.folders
+    layout = _find(here.below(name))
+    return layout and replace(layout, notes=(f"the clips lie one level below, in '{name}'", *layout.notes))
+
+
+def _unknown(here: _Folder) -> DataError:
+    """Return the error for a folder that is laid out in no known way, with a hint from what lies there."""
     below = [name for name in here.folders if _find(here.below(name)) is not None]
-    raise DataError(
-        f"no clips found in '{root}': the layout is unknown",
+    if below:
+        roots = [str(here.path / name) for name in below[:3]]
+        action = f"a known layout lies one level below: try dataset.root={' or dataset.root='.join(roots)}"
+    elif here.archives:
+        action = f"unpack {', '.join(here.archives[:3])} first"
+    else:
+        action = "check dataset.root, or arrange the files in one of these ways"
+    faults = "".join(f"; {fault}" for fault in here.left_out()[:3])
+    return DataError(
+        f"no clips found in '{here.path}': the layout is unknown",
         got=f"folders: {', '.join(list(here.folders)[:8]) or 'none'}; {here.frames} images and {len(here.videos)} "
-        f"videos directly in it",
+        f"videos directly in it{faults}",
         accepted=f"{', '.join(FORMS)}, where ROLE is one of {', '.join((*GT_ROLES, *LQ_ROLES))}",
-        action=f"a known layout lies one level below: try dataset.root={root / below[0]}"
-        if below
-        else "check dataset.root, or arrange the files in one of these ways",
+        action=action,
     )
 
 

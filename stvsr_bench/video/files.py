@@ -18,12 +18,6 @@ from stvsr_bench.video.clip import Clip, Frames
 from stvsr_bench.video.decoders import Decoder, DecordDecoder, DecordError, PyAVDecoder, index_video
 from stvsr_bench.video.images import ImageArray
 
-VIDEO_EXTS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv",
-    ".y4m",
-)  # fmt: skip
-"""Endings of the files that count as videos (any case)."""
-
 _BEHIND_BYTES = 8 << 20
 """Of a group of pictures read backwards, what is kept in memory; a larger one goes through a temporary file."""
 

@@ -15,21 +15,10 @@ import torch
 
 from stvsr_bench.core.errors import ClipError
 from stvsr_bench.video.clip import Clip, Frames
-from stvsr_bench.video.images import IMAGE_EXTS, ImageArray, read_image
+from stvsr_bench.video.images import ImageArray, read_image
+from stvsr_bench.video.names import IMAGE_EXTS, is_litter, natural_key
 
 _SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
-_LITTER = ("thumbs.db", "desktop.ini", "__macosx")
-
-
-def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a sort key under which numbers inside names count as numbers.
-
-    >>> sorted(["f10.png", "f9.png", "F1.png"], key=natural_key)
-    ['F1.png', 'f9.png', 'f10.png']
-    """
-    # Splitting at a group of decimals alternates text and number, so keys compare part by part without type clashes.
-    parts = re.split(r"(\d+)", text)
-    return tuple(int(p) if i % 2 else p.casefold() for i, p in enumerate(parts)), text
 
 
 def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
@@ -44,12 +33,21 @@ def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
 def _scan(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the frames of ``folder`` in natural order and the names of files that are not frames."""
     try:
-        entries = [e for e in os.scandir(folder) if not e.name.startswith(".") and e.name.casefold() not in _LITTER]
-        names = [e.name for e in entries if e.is_file()]
+        entries = [e for e in os.scandir(folder) if not is_litter(e.name)]
+        dead = sorted((e.name for e in entries if e.is_symlink() and not os.path.exists(e.path)), key=natural_key)
+        names = [e.name for e in entries if e.name not in dead and e.is_file()]
     except OSError as error:
         raise ClipError(
             f"cannot list the frames in '{folder}'", got=error.strerror or str(error), accepted="a folder of images"
         ) from error
+    lost = [n for n in dead if Path(n).suffix.lower() in IMAGE_EXTS]
+    if lost:
+        raise ClipError(
+            f"frames of '{folder}' are links that lead nowhere or in a circle",
+            got=", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else ""),
+            accepted="files, or links to files that are there",
+            action="correct the links, or remove them if they are no frames",
+        )
     frames = sorted((n for n in names if Path(n).suffix.lower() in IMAGE_EXTS), key=natural_key)
     others = sorted(set(names) - set(frames), key=natural_key)
     if not frames:
@@ -89,6 +87,9 @@ class FrameFolderClip(Clip):
 
     Height, width and notes come from the first frame; every other frame is checked against it when it is read.
 
+    Attributes:
+        foreign: names of the files in the folder that are no images.
+
     Args:
         folder: the folder of images.
         name: the clip's name; default: the folder's.
@@ -106,6 +107,7 @@ class FrameFolderClip(Clip):
         self.name = name if name is not None else Path(os.path.abspath(folder)).name
         self.frame_rate = frame_rate
         self._paths, others = _scan(self.folder)
+        self.foreign = tuple(others)
         first, notes = read_image(self._paths[0])
         self.height, self.width = first.shape[1:]
         extra = [_numbering_note(self._paths)]

@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stvsr_bench.core.errors import ClipError
-
-IMAGE_EXTS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Endings of the image files that count as frames (any case)."""
+from stvsr_bench.video.names import IMAGE_EXTS
 
 ImageArray = npt.NDArray[np.uint8]
 """uint8 RGB: ``(3, H, W)`` where the tensor form is meant, ``(H, W, 3)`` where the decoder's is."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from stvsr_bench.core.errors import ClipError
 from stvsr_bench.video.clip import Clip
-from stvsr_bench.video.files import VIDEO_EXTS, VideoFileClip
-from stvsr_bench.video.frames import FrameFolderClip, list_frames, natural_key
-from stvsr_bench.video.images import IMAGE_EXTS
+from stvsr_bench.video.files import VideoFileClip
+from stvsr_bench.video.frames import FrameFolderClip, list_frames
+from stvsr_bench.video.names import IMAGE_EXTS, VIDEO_EXTS, natural_key
 
 __all__ = [
     "IMAGE_EXTS",

@@ -37,3 +37,17 @@ def touch() -> Callable[..., None]:
             path.touch()
 
     return make
+
+
+@pytest.fixture
+def make_numbered() -> MakeClip:
+    """Write PNG files with given names; the file of the i-th name holds the value ``first + i`` everywhere."""
+
+    def make(folder: Path, names: list[str], size: tuple[int, int] = (8, 12), first: int = 0) -> Path:
+        folder.mkdir(parents=True)
+        for i, name in enumerate(names):
+            data = cv2.imencode(".png", np.full((*size, 3), first + i, np.uint8))[1]
+            (folder / name).write_bytes(data.tobytes())
+        return folder
+
+    return make

@@ -176,7 +176,32 @@ def test_litter_and_loops_are_harmless(tmp_path: Path, touch: Touch) -> None:
     os.symlink(tmp_path / "nowhere", tmp_path / "LQ")
     layout = detect_layout(tmp_path)
     assert summary(tmp_path, layout) == {"a": ("GT/a", {}, None)}
-    assert layout.notes == ()
+    (note,) = layout.notes  # litter is not worth a word; a link may have been meant
+    for part in ("'LQ' is a link that leads nowhere", "'GT/loop' is a link that leads back", "'GT/a/up' is a link"):
+        assert part in note
+
+
+def test_circles_of_links(tmp_path: Path, touch: Touch) -> None:
+    touch(tmp_path, "walk/0.png")
+    os.symlink("circle", tmp_path / "circle")
+    os.symlink("b", tmp_path / "a")
+    os.symlink("a", tmp_path / "b")
+    layout = detect_layout(tmp_path)
+    assert list(layout.clips) == ["walk"]
+    (note,) = layout.notes
+    assert note.startswith("left out: ")
+    assert all(f"'{name}' is a link that leads in a circle" in note for name in ("circle", "a", "b"))
+    os.rename(tmp_path / "walk", tmp_path / ".hidden")
+    with pytest.raises(DataError, match=r"the layout is unknown.* 'a' is a link that leads in a circle"):
+        detect_layout(tmp_path)
+
+
+def test_a_name_that_is_no_text_is_left_out_and_said(tmp_path: Path, touch: Touch) -> None:
+    touch(tmp_path, "walk/0.png")
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    layout = detect_layout(tmp_path)
+    assert list(layout.clips) == ["walk"]
+    assert layout.notes == ("left out: 'caf\\udce9' has a name that is not UTF-8",)
 
 
 def test_a_link_to_itself_is_no_clip(tmp_path: Path, touch: Touch) -> None:
@@ -220,6 +245,25 @@ def test_unknown_layout_lists_the_known_and_hints_at_the_level_below(tmp_path: P
     assert all(form in str(caught.value) for form in FORMS)
     touch(tmp_path, "REDS4/GT/000/0.png")
     with pytest.raises(DataError, match=r"try dataset\.root=.*/REDS4"):
+        detect_layout(tmp_path)
+    touch(tmp_path, "REDS5/GT/000/0.png")
+    with pytest.raises(DataError, match=r"root=.*/REDS4 or dataset\.root=.*/REDS5"):
+        detect_layout(tmp_path)
+
+
+def test_one_folder_too_many_is_followed_and_said(tmp_path: Path, touch: Touch) -> None:
+    touch(tmp_path, "val/val_sharp/000/00000000.png", "val/val_sharp_bicubic/X4/000/00000000.png", "readme.txt")
+    layout = detect_layout(tmp_path)
+    assert (layout.gt_role, layout.lq_roles) == ("val_sharp", ("val_sharp_bicubic/X4",))
+    assert layout.notes == ("the clips lie one level below, in 'val'",)
+    (tmp_path / "train").mkdir()  # then it is not clear that nothing else was meant
+    with pytest.raises(DataError, match=r"try dataset\.root=.*/val"):
+        detect_layout(tmp_path)
+
+
+def test_archives_are_named(tmp_path: Path, touch: Touch) -> None:
+    touch(tmp_path, "GT_test.zip", "LQ_test.zip")
+    with pytest.raises(DataError, match=r"unpack GT_test\.zip, LQ_test\.zip first"):
         detect_layout(tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import shutil
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from stvsr_bench.data.dataset import Dataset
 from stvsr_bench.data.demo.photographs import Pixels
 from stvsr_bench.data.demo.render import render
 from stvsr_bench.data.demo.scenes import FRAMES, SCENES
+from stvsr_bench.data.manifest import read_manifest
 from stvsr_bench.video.reading import open_clip
 
 _log = logging.getLogger(__name__)
@@ -67,12 +67,7 @@ def manifest() -> dict[str, str]:
     Raises:
         DataError: ``datasets/demo/manifest.csv`` of the installation cannot be read.
     """
-    path = share_dir() / "datasets" / "demo" / "manifest.csv"
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["clip"]: row["sha256"] for row in csv.DictReader(file)}
-    except (OSError, KeyError) as error:
-        raise DataError(f"'{path}' cannot be read", got=str(error), action="install stvsr-bench again") from error
+    return {entry.clip: entry.sha256 for entry in read_manifest(share_dir() / "datasets/demo/manifest.csv").entries}
 
 
 def _frame_name(t: int) -> str:
