@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -32,12 +32,29 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     Raises:
         BenchError: the options are wrong, or the only job cannot start.
     """
+    return run_jobs(arguments, console, run_job)
+
+
+def run_jobs(arguments: Sequence[str], console: Console, one: Callable[[dict[str, Any], Console], int]) -> int:
+    """Do one job, or every job of a sweep: a job that cannot start does not stop the others.
+
+    Args:
+        arguments: overrides and Hydra's own options.
+        console: where progress and tables go.
+        one: does a job from its resolved configuration and returns its exit status.
+
+    Returns:
+        The worst exit status.
+
+    Raises:
+        BenchError: the options are wrong, or the only job cannot start.
+    """
     sweep = "--multirun" in arguments or "-m" in arguments
     statuses: list[int] = []
 
     def job(config: dict[str, Any]) -> None:
         try:
-            statuses.append(run_job(config, console))
+            statuses.append(one(config, console))
         except BenchError as error:
             if not sweep:
                 raise

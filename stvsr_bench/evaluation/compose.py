@@ -17,7 +17,7 @@ from stvsr_bench.core.paths import conf_dir, user_path
 Config = dict[str, Any]
 
 METHOD_DEFAULTS: Config = {"scale": None, "time_scale": None, "preset": None, "allow_untrained": False}
-DATASET_DEFAULTS: Config = {"root": None, "variant": None, "clips": None, "frames": None, "limit": None}
+DATASET_DEFAULTS: Config = dict.fromkeys(("root", "variant", "lq_size", "clips", "frames", "limit"))
 
 _OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w.@/-]*)=(?P<value>.*)$", re.DOTALL)
 _PATH_KEY = re.compile(r"(^|\.|_)(root|dir|path|file)$")
@@ -107,7 +107,7 @@ def translate(error: BaseException) -> BenchError:
     if found:
         return ConfigError(
             f"'{found[1]}' is not given",
-            accepted="method=NAME and dataset=NAME",
+            accepted=f"{found[1]}=NAME",
             action=f"see `stvsr-bench list {found[1]}s`; an example: stvsr-bench run method=bicubic dataset=demo",
         )
     found = re.search(r"Could not override '([^']+)'", text)

@@ -9,6 +9,7 @@ from rich.table import Table
 from stvsr_bench.core import registry
 from stvsr_bench.core.errors import BenchError
 from stvsr_bench.data.apply import apply_protocol
+from stvsr_bench.data.sample import Sample
 from stvsr_bench.evaluation.plan import Plan
 from stvsr_bench.evaluation.store import RunStore
 from stvsr_bench.evaluation.weights import needed_weights
@@ -66,7 +67,8 @@ def _print_samples(plan: Plan, console: Console) -> int:
     notes: dict[str, list[str]] = {}
     for source in plan.sources:
         try:
-            sample = apply_protocol(plan.protocol, source)
+            sample = apply_protocol(plan.protocol, source, generation=plan.generation)
+            made_from = lq_origin(sample)
             record = store.load(source.name)
         except BenchError as error:
             status = 1
@@ -75,7 +77,7 @@ def _print_samples(plan: Plan, console: Console) -> int:
             continue
         height, width = sample.lq.height * sample.scale, sample.lq.width * sample.scale
         total += height * width * 3 * sample.out_frames
-        for note in sample.notes:
+        for note in (*sample.notes, *([made_from] if made_from else [])):
             notes.setdefault(note, []).append(source.name)
         table.add_row(
             escape(source.name),
@@ -91,3 +93,18 @@ def _print_samples(plan: Plan, console: Console) -> int:
         console.print(escape(f"{', '.join(names)}: {note}"), highlight=False, soft_wrap=True)
     console.print(f"output: {total / 2**20:.0f} MiB before compression", highlight=False)
     return status
+
+
+def lq_origin(sample: Sample) -> str | None:
+    """Say whether the sample's generated LQ set is there; nothing is made. ``None`` where LQ is not generated so.
+
+    Raises:
+        DataError: a set is there and is not as it was generated.
+    """
+    clip = sample.generated
+    if clip is None:
+        return None
+    stored = clip.stored()
+    if stored is not None:
+        return "the LQ set is stored" + "".join(f"; {note}" for note in clip.version_notes(stored))
+    return f"the LQ set will be made with {clip.degradation.id}@{clip.degradation.version} (or found) when it is read"

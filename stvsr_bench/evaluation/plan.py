@@ -12,10 +12,19 @@ from stvsr_bench.core.errors import BenchError, ConfigError, IncompatibleError
 from stvsr_bench.core.hashing import digest
 from stvsr_bench.core.paths import user_path
 from stvsr_bench.core.slug import slug
-from stvsr_bench.data.protocol import AUTO, Protocol, known_protocols, load_protocol, require_fit, resolve_auto
+from stvsr_bench.data.protocol import (
+    AUTO,
+    Protocol,
+    known_protocols,
+    load_protocol,
+    metric_group,
+    require_fit,
+    resolve_auto,
+)
 
 if TYPE_CHECKING:
     from stvsr_bench.data.dataset import Dataset
+    from stvsr_bench.data.generated import Generation
     from stvsr_bench.data.sample import SourceSample
     from stvsr_bench.methods.base import Method
     from stvsr_bench.metrics.catalog import MetricInfo
@@ -105,6 +114,13 @@ class Plan:
         return "-".join([f"seed{self.seed}", *marks, digest(self.identity)[:10]])
 
     @property
+    def generation(self) -> Generation:
+        """Where LQ sets lie that the protocol may make of the dataset."""
+        from stvsr_bench.data.generated import Generation
+
+        return Generation.of(self.dataset)
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.results / slug(self.method.method_id) / slug(self.dataset.id) / slug(self.protocol.id) / self.run_id
@@ -118,6 +134,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         IncompatibleError: method, dataset and protocol do not fit; those that do are listed.
         ConfigError: an option has a value that is not accepted.
     """
+    from stvsr_bench.data.apply import makes_sets
     from stvsr_bench.data.factory import build_dataset
     from stvsr_bench.data.selection import OPTIONS as SELECTION
     from stvsr_bench.data.selection import Selection
@@ -125,8 +142,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
     from stvsr_bench.methods.factory import build_method
     from stvsr_bench.weights.service import offline
 
-    _check_options(config)
-    metrics = _metrics(config)
+    check_options(config)
+    metrics = _metrics(config["metrics"]["ids"])
     selection = Selection.of(config["dataset"])
     missing: list[BenchError] = []
     method = dataset = None
@@ -157,6 +174,12 @@ def make_plan(config: dict[str, Any]) -> Plan:
     assert dataset is not None
     protocol, notes = _protocol(config, method, dataset)
     notes += dataset.check(protocol)
+    if makes_sets(protocol):
+        notes.append("LQ sets are made on first use and stored; `stvsr-bench prepare` makes them ahead of time")
+    if metrics is None:
+        metrics = _metrics(metric_group(protocol.metrics))
+        assert metrics is not None
+        config = {**config, "metrics": {"ids": [info.id for info in metrics]}}
     sources, partial = selection.apply(dataset.sources(), dataset.name)
     if partial is not None:
         notes.append(f"{partial}: a trial on a part of the dataset; marked partial and never ranked")
@@ -177,7 +200,12 @@ def make_plan(config: dict[str, Any]) -> Plan:
     )
 
 
-def _check_options(config: dict[str, Any]) -> None:
+def check_options(config: dict[str, Any]) -> None:
+    """Raise unless the options that belong to no group have values that are accepted.
+
+    Raises:
+        ConfigError: one has not.
+    """
     accepted: tuple[tuple[str, Sequence[Any]], ...] = (("keep_outputs", KEEP_OUTPUTS), ("dtype", DTYPES))
     if config["keep_outputs"] is False:  # YAML reads a bare `no` as false.
         config["keep_outputs"] = "no"
@@ -204,21 +232,16 @@ def _protocol(config: dict[str, Any], method: Method, dataset: Dataset) -> tuple
     notes: list[str] = []
     method_facts = (method.method_id, method.task, method.scales, method.time_scales)
     if wanted["id"] == AUTO:
-        protocol = resolve_auto(*method_facts, dataset.id, dataset.kind, dataset.roles)
-        notes.append(f"protocol=auto is {protocol.id}: a {method.task} method on a dataset of kind {dataset.kind}")
+        card = registry.methods()[config["method"]["card"]].card
+        lq_scale = dataset.lq_scale if dataset.roles >= {"gt", "lq"} else None
+        protocol = resolve_auto(
+            *method_facts, dataset.id, dataset.kind, dataset.roles, preferred=card.protocols, lq_scale=lq_scale
+        )
+        own = any(protocol.id in names for names in card.protocols.values())
+        chosen = f"the choice of {method.name}'s card" if own else f"a {method.task} method"
+        notes.append(f"protocol=auto is {protocol.id}: {chosen} on a dataset of kind {dataset.kind}")
     else:
-        protocol = load_protocol(wanted["id"])
-        if protocol.version != wanted["version"]:
-            protocol = load_protocol(f"{wanted['id']}@{wanted['version']}")
-        fixed = protocol.model_dump(mode="json")
-        changed = [key for key, value in wanted.items() if value != fixed.get(key)]
-        if changed:
-            raise ConfigError(
-                f"protocol '{protocol.id}' is fixed and cannot be changed by options",
-                got=", ".join(f"protocol.{key}={wanted[key]}" for key in changed),
-                accepted="a protocol as it is: " + ", ".join(known_protocols()),
-                action="choose another protocol",
-            )
+        protocol = named_protocol(wanted)
         require_fit(protocol, *method_facts, dataset.id, dataset.roles)
     reason = method.misfit(protocol.scale, protocol.time_scale)
     if reason is not None:
@@ -231,10 +254,33 @@ def _protocol(config: dict[str, Any], method: Method, dataset: Dataset) -> tuple
     return protocol, notes
 
 
-def _metrics(config: dict[str, Any]) -> list[MetricInfo]:
+def named_protocol(wanted: dict[str, Any]) -> Protocol:
+    """Return the protocol that a configuration names, in the version it names.
+
+    Raises:
+        ConfigError: fields of it were changed on the command line.
+    """
+    protocol = load_protocol(wanted["id"])
+    if protocol.version != wanted["version"]:
+        protocol = load_protocol(f"{wanted['id']}@{wanted['version']}")
+    fixed = protocol.model_dump(mode="json")
+    changed = [key for key, value in wanted.items() if value != fixed.get(key)]
+    if changed:
+        raise ConfigError(
+            f"protocol '{protocol.id}' is fixed and cannot be changed by options",
+            got=", ".join(f"protocol.{key}={wanted[key]}" for key in changed),
+            accepted="a protocol as it is: " + ", ".join(known_protocols()),
+            action="choose another protocol",
+        )
+    return protocol
+
+
+def _metrics(ids: Any) -> list[MetricInfo] | None:
+    """Return the metrics that ``ids`` names; ``None`` for ``auto``, which the protocol decides."""
     from stvsr_bench.metrics.registry import metric_info
 
-    ids = config["metrics"]["ids"]
+    if ids == AUTO:
+        return None
     if not isinstance(ids, list) or not ids:
         raise ConfigError(
             "option 'metrics.ids'",

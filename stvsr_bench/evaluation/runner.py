@@ -15,6 +15,7 @@ from rich.console import Console
 from stvsr_bench.core.errors import BenchError, ResultError, WeightError
 from stvsr_bench.core.locks import file_lock
 from stvsr_bench.data.sample import SourceSample
+from stvsr_bench.evaluation.diagnose import diagnosis_notes
 from stvsr_bench.evaluation.plan import Plan, make_plan
 from stvsr_bench.evaluation.progress import RunProgress
 from stvsr_bench.evaluation.sample import SampleWork
@@ -150,7 +151,8 @@ def _summary(action: str, record: dict[str, Any], plan: Plan) -> str:
     seconds = record["timing"].get("restore_seconds")
     took = f" in {seconds:.1f} s" if action == "restored" and seconds is not None else ""
     size = f"{restore['lq']['frames']} → {restore['frames']} frames of {restore['width']}×{restore['height']}"
-    return f"{what}{took}, {size}" + (f"; {', '.join(parts)}" if parts else "")
+    warnings = "".join(f"; {note}" for note in diagnosis_notes(record.get("diagnosis")))
+    return f"{what}{took}, {size}" + (f"; {', '.join(parts)}" if parts else "") + warnings
 
 
 def _in_processes(plan: Plan, workers: int, listen: Listener) -> None:

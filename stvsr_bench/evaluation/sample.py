@@ -15,14 +15,16 @@ from stvsr_bench.core.hashing import clip_hash
 from stvsr_bench.core.seeding import derive_seed
 from stvsr_bench.data.apply import apply_protocol
 from stvsr_bench.data.sample import Sample, SourceSample
-from stvsr_bench.evaluation.hashed import HashedClip, digest_of, files_state
+from stvsr_bench.evaluation.diagnose import diagnose_outputs, diagnosis_notes, diagnosis_record
 from stvsr_bench.evaluation.pipeline import Stage
 from stvsr_bench.evaluation.plan import SCHEMA_VERSION, Plan
 from stvsr_bench.evaluation.scoring import Scorer, stale
 from stvsr_bench.evaluation.store import RunStore, restore_key
+from stvsr_bench.evaluation.windowed import restore_sample
 from stvsr_bench.methods.base import Report, Request
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.video.clip import Clip, Frames
+from stvsr_bench.video.hashed import HashedClip, digest_of, files_state
 from stvsr_bench.video.prefetch import PrefetchClip
 from stvsr_bench.video.reading import open_clip
 from stvsr_bench.video.writing import open_writer
@@ -55,6 +57,7 @@ class SampleWork:
     def __init__(self, plan: Plan, store: RunStore) -> None:
         self.plan = plan
         self.store = store
+        self.generation = plan.generation
         self.depth = 2 if plan.config["executor"]["overlap"] else 0
         self._ready = False
 
@@ -93,7 +96,9 @@ class SampleWork:
         def reader(clip: Clip) -> Clip:
             return stack.enter_context(PrefetchClip(clip)) if self.depth else clip
 
-        sample = apply_protocol(self.plan.protocol, source, wrap=reader)
+        sample = apply_protocol(self.plan.protocol, source, wrap=reader, generation=self.generation)
+        if sample.generated is not None:
+            sample.generated.ensure()  # now: what LQ is made of and the state of its files belong to the result
         lq = HashedClip(sample.lq)
         gt = None if sample.gt is None else HashedClip(sample.gt)
         state = files_state(sample.lq, sample.gt)
@@ -147,6 +152,7 @@ class SampleWork:
         if not self._ready:
             plan.method.setup(plan.device, plan.dtype)
             self._ready = True
+        diagnosis = diagnosis_record(diagnose_outputs(plan.method, sample))
         report = Report()
         scorer = Scorer(plan.metrics, sample, inputs.gt, plan.device)
         request = Request(
@@ -177,7 +183,7 @@ class SampleWork:
             scores = Stage(score, self.depth)
             done = 0
             try:
-                for block in plan.method.restore(inputs.lq, request, report):
+                for block in restore_sample(plan.method, sample, inputs.lq, request, report):
                     sinks.put(block)
                     scores.put((block, done))
                     done += len(block)
@@ -207,7 +213,7 @@ class SampleWork:
         )
         restore_seconds = sum(stage.seconds for stage in report.stages)
         return {
-            **self._head(inputs, gt_hash),
+            **self._head(inputs, gt_hash, diagnosis),
             "restore": {
                 "key": restore_key(plan, sample.name, lq_hash),
                 "output_hash": output_hash,
@@ -223,6 +229,7 @@ class SampleWork:
                     "frames": len(inputs.lq),
                     "height": inputs.lq.height,
                     "width": inputs.lq.width,
+                    "generated": _origin(sample),
                 },
                 "outputs": outputs,
                 "overlap": self.depth > 0,
@@ -256,16 +263,22 @@ class SampleWork:
         if output_hash != old["restore"]["output_hash"]:
             return None
         gt_hash = None if inputs.gt is None else inputs.gt.pixel_hash(sample.scored)
+        diagnosis = old.get("diagnosis")
+        if diagnosis is None or (old.get("gt") or {}).get("hash") != gt_hash:  # none yet, or of another ground truth
+            diagnosis = diagnosis_record(diagnose_outputs(self.plan.method, sample))
         return {
-            **self._head(inputs, gt_hash),
+            **self._head(inputs, gt_hash, diagnosis),
             "restore": old["restore"],
             "scores": {**old["scores"], **scorer.results(output_hash, gt_hash)},
             "timing": {**old["timing"], "score_seconds": scorer.seconds},
         }
 
-    def _head(self, inputs: Inputs, gt_hash: str | None) -> dict[str, Any]:
+    def _head(self, inputs: Inputs, gt_hash: str | None, diagnosis: dict[str, Any] | None) -> dict[str, Any]:
         sample = inputs.sample
-        notes = list(dict.fromkeys([*sample.notes, *inputs.lq.notes, *(inputs.gt.notes if inputs.gt else ())]))
+        generated = () if sample.generated is None else sample.generated.notes
+        notes = list(
+            dict.fromkeys([*sample.notes, *generated, *inputs.lq.notes, *(inputs.gt.notes if inputs.gt else ())])
+        )
         return {
             "schema_version": SCHEMA_VERSION,
             "sample": sample.name,
@@ -274,7 +287,9 @@ class SampleWork:
             "gt": None if gt_hash is None else {"hash": gt_hash, "frames": len(sample.scored)},
             "scored": [sample.scored.start, sample.scored.stop],
             "key_frames": list(sample.key_frames),
-            "notes": notes,
+            **({} if sample.windows is None else {"windows": [[out.start, out.stop] for out in sample.outputs]}),
+            **({} if diagnosis is None else {"diagnosis": diagnosis}),
+            "notes": [*notes, *diagnosis_notes(diagnosis)],
             "inputs_state": inputs.state,
         }
 
@@ -299,6 +314,21 @@ def _failure(source: SourceSample, error: Exception) -> dict[str, Any]:
         "notes": [],
         "scores": {},
         "timing": {},
+    }
+
+
+def _origin(sample: Sample) -> dict[str, Any] | None:
+    """Return what identifies the stored set that LQ was read from; ``None`` where LQ was not generated so."""
+    if sample.generated is None:
+        return None
+    record = sample.generated.ensure().record
+    return {
+        "set": record.id,
+        "degradation": [record.degradation, record.version],
+        "seed": record.seed,
+        "recipe_hash": record.recipe_hash,
+        "lq_hash": record.lq_hash,
+        "libraries": record.libraries,
     }
 
 

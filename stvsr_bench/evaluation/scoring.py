@@ -9,12 +9,12 @@ from typing import Any
 
 from stvsr_bench.core.errors import BenchError
 from stvsr_bench.data.sample import Sample
-from stvsr_bench.evaluation.hashed import HashedClip
 from stvsr_bench.evaluation.store import score_key
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.result import MetricResult, subset
 from stvsr_bench.video.clip import Frames
+from stvsr_bench.video.hashed import HashedClip
 
 BATCH_PIXELS = 4_000_000
 """Pixels that are scored at once: what metrics hold of a frame (feature maps) is many times its size."""
@@ -39,6 +39,7 @@ class Scorer:
         self.gt = gt
         self.device = device
         self.seconds = 0.0
+        self._parts = sample.outputs
         self._failed: dict[str, str] = {}
         self._metrics: dict[str, Metric] = {}
         for info in self.infos:
@@ -54,13 +55,14 @@ class Scorer:
         if first >= last:
             return
         size = max(1, BATCH_PIXELS // (block.shape[-2] * block.shape[-1]))
-        for begin in range(first, last, size):
-            end = min(begin + size, last)
-            gt = None if self.gt is None else self.gt[begin:end]
-            began = time.perf_counter()
-            batch = FrameBatch(block[begin - start : end - start], gt, range(begin, end), self.device, self.sample.name)
-            self._update(batch)
-            self.seconds += time.perf_counter() - began
+        for part in self._parts:
+            for begin in range(max(first, part.start), min(last, part.stop), size):
+                end = min(begin + size, last, part.stop)
+                gt = None if self.gt is None else self.gt[begin:end]
+                began = time.perf_counter()
+                pred, opens = block[begin - start : end - start], begin == part.start
+                self._update(FrameBatch(pred, gt, range(begin, end), self.device, self.sample.name, opens=opens))
+                self.seconds += time.perf_counter() - began
 
     def _update(self, batch: FrameBatch) -> None:
         for name, metric in list(self._metrics.items()):
@@ -75,13 +77,7 @@ class Scorer:
         began = time.perf_counter()
         scores = {}
         for info in self.infos:
-            key = score_key(
-                output_hash,
-                gt_hash if info.reference == "full" else None,
-                info,
-                (self.sample.scored.start, self.sample.scored.stop),
-                list(self.sample.key_frames),
-            )
+            key = score_key(output_hash, gt_hash if info.reference == "full" else None, info, self.sample)
             if info.id in self._metrics:
                 scores[info.id] = self._record(info, key, self._metrics[info.id].compute())
             else:
@@ -127,10 +123,9 @@ def stale(
     scores: dict[str, Any], metrics: Iterable[MetricInfo], sample: Sample, output_hash: str, gt_hash: str | None
 ) -> list[MetricInfo]:
     """Return the metrics whose stored values are absent or were made from something else."""
-    scored = (sample.scored.start, sample.scored.stop)
     return [
         info
         for info in metrics
         if scores.get(info.id, {}).get("key")
-        != score_key(output_hash, gt_hash if info.reference == "full" else None, info, scored, list(sample.key_frames))
+        != score_key(output_hash, gt_hash if info.reference == "full" else None, info, sample)
     ]

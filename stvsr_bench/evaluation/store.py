@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stvsr_bench.core.atomic import TEMPORARY_PREFIX, read_json, write_json
 from stvsr_bench.core.environment import code_state, machine, package_versions
@@ -17,6 +17,9 @@ from stvsr_bench.core.hashing import digest
 from stvsr_bench.core.locks import file_lock, shared_lock
 from stvsr_bench.core.slug import slug
 from stvsr_bench.evaluation.plan import SCHEMA_VERSION, Plan
+
+if TYPE_CHECKING:
+    from stvsr_bench.data.sample import Sample
 
 OUTPUT_SUFFIX = {"png": "", "ffv1": ".mkv"}
 
@@ -202,14 +205,18 @@ def degradation_version(name: str | None) -> list[str | int] | None:
     """Return id and version of a degradation, or ``None`` for none."""
     if name is None:
         return None
-    from stvsr_bench.degradation.recipes import DEGRADATIONS
+    from stvsr_bench.degradation.registry import DEGRADATIONS
 
     return [name, DEGRADATIONS[name].version]
 
 
-def score_key(output_hash: str, gt_hash: str | None, metric: Any, scored: tuple[int, int], keys: list[int]) -> str:
+def score_key(output_hash: str, gt_hash: str | None, metric: Any, sample: Sample) -> str:
     """Return the key of one metric's values for one output."""
-    return digest([output_hash, gt_hash, metric.id, metric.version, list(scored), keys])
+    parts = [output_hash, gt_hash, metric.id, metric.version]
+    frames = [[sample.scored.start, sample.scored.stop], list(sample.key_frames)]
+    # No pair is scored across a window's end, so windows count; other protocols keep the keys that they had.
+    windows = [] if sample.windows is None else [[[out.start, out.stop] for out in sample.outputs]]
+    return digest([*parts, *frames, *windows])
 
 
 def _now() -> str:

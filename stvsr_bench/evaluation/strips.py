@@ -46,7 +46,7 @@ def write_strips(folders: Iterable[Path], output: Path) -> list[Path]:
             if not outputs:
                 continue
             path = output / f"{slug(dataset)}_{slug(protocol)}_{slug(source.name)}.png"
-            save_strip(path, _strip(plan, apply_protocol(plan.protocol, source), outputs))
+            save_strip(path, _strip(plan, apply_protocol(plan.protocol, source, generation=plan.generation), outputs))
             written.append(path)
     if not written:
         raise ResultError(
@@ -74,7 +74,7 @@ def _strip(plan: Plan, sample: Sample, outputs: list[tuple[Run, Clip]]) -> NDArr
         chosen.append(("interpolated frame", _middle(between)))
     rows = []
     for kind, frame in chosen:
-        number, rest = divmod(frame, sample.time_scale)
+        number, rest = sample.lq_position(frame)
         rows.append(
             StripRow(
                 title=f"{kind} {frame}",

@@ -9,6 +9,7 @@ from typing import Any
 
 from stvsr_bench.core import registry
 from stvsr_bench.core.errors import BenchError, DataError, MethodError
+from stvsr_bench.core.method_card import MethodCard
 from stvsr_bench.core.registry import Entry
 from stvsr_bench.evaluation.checks import Check, attempt
 
@@ -35,6 +36,8 @@ def validate_method(name: str) -> Iterator[Check]:
         card = entry.card
     except BenchError:
         return
+    if card.protocols:
+        yield attempt("the protocols it prefers exist and fit it", lambda: _protocols(card))
     if card.status == "announced":
         yield Check("announced: nothing to run yet", True, card.missing)
         return
@@ -65,6 +68,20 @@ def validate_method(name: str) -> Iterator[Check]:
     yield Check("task and factors of card and class agree", agree, f"task {method.task}, φs {_some(method.scales)}")
     for shape in SHAPES:
         yield attempt(f"it restores {shape[0]} frames of {shape[2]}×{shape[1]}", partial(_restores, name, shape))
+
+
+def _protocols(card: MethodCard) -> str:
+    from stvsr_bench.data.protocol import fits, load_protocol
+
+    names = [name for group in card.protocols.values() for name in group]
+    wrong = [name for name in names if not fits(load_protocol(name), card.task, card.scales, card.time_scales)]
+    if wrong:
+        raise MethodError(
+            f"the card of '{card.name}' prefers protocols that its task and factors do not fit",
+            got=", ".join(wrong),
+            action="correct protocols, or scales and time_scales",
+        )
+    return ", ".join(names)
 
 
 def _knobs(entry: Entry, cls: type[Any]) -> str:
@@ -129,6 +146,19 @@ def _some(values: frozenset[int] | None) -> str:
     return "any" if values is None else ", ".join(map(str, sorted(values)))
 
 
+def _options(entry: Entry) -> str:
+    options: frozenset[str] = registry.load_entry_class(entry).OPTIONS
+    unknown = [key for key in entry.knobs if key not in options]
+    if unknown:
+        raise DataError(
+            "config.yaml has options that the class does not know",
+            got=", ".join(unknown),
+            accepted=", ".join(sorted(options)),
+            action=f"correct {entry.folder / 'config.yaml'}",
+        )
+    return ", ".join(entry.knobs)
+
+
 def validate_dataset(name: str) -> Iterator[Check]:
     """Yield the checks of the registered dataset ``name``.
 
@@ -141,18 +171,29 @@ def validate_dataset(name: str) -> Iterator[Check]:
         card = entry.card
     except BenchError:
         return
+    if card.status == "announced":
+        yield Check("announced: nothing to run yet", True, card.missing)
+        return
+    yield attempt("config.yaml names only options of the class", lambda: _options(entry))
     if card.kind is None:
         yield Check("described by the user's own folder: nothing to look for", True)
         return
 
     def look() -> str:
         from stvsr_bench.data.factory import build_dataset
+        from stvsr_bench.data.protocol import roles_of_kind
 
         dataset = build_dataset(name, {})
         absent = dataset.missing()
         if absent is not None:
             raise absent
-        wrong = [f"{source.name}: {error}" for source in dataset.sources() for error in source.errors.values()]
+        needed = roles_of_kind(dataset.kind)  # LQ beside the GT of a synthetic set may be of some clips only
+        wrong = [
+            f"{source.name}: {error}"
+            for source in dataset.sources()
+            for role, error in source.errors.items()
+            if role in needed
+        ]
         if wrong:
             raise DataError("clips cannot be opened", got="; ".join(wrong))
         return f"{dataset.id} in {dataset.locate()}, {len(dataset.sources())} of {dataset.expected} clips"

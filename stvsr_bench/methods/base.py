@@ -65,12 +65,17 @@ class Request:
         time_scale: φt, output frame intervals per LQ frame interval.
         seed: of the run or, already derived from it, of the sample.
         name: the sample's name; with ``seed`` it fixes the random numbers.
+        first_frame: number, in the sample's whole output, of the first frame asked for; not 0 only where the protocol
+            cuts the sample into windows.
+        sample_frames: frames of the sample's whole output; ``None`` where this request is all of it.
     """
 
     scale: int
     time_scale: int
     seed: int = 0
     name: str = "clip"
+    first_frame: int = 0
+    sample_frames: int | None = None
 
 
 @dataclass

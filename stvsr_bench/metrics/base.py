@@ -28,6 +28,8 @@ class FrameBatch:
         index: the frames' numbers in the output clip, strictly increasing, one for each frame.
         device: where the arithmetic happens.
         clip: the clip's name, for messages.
+        opens: the first frame does not go on where the frame before it ended: it opens a window of a protocol that cuts
+            its clips into windows. No pair, no motion and no other memory may reach across.
 
     Raises:
         MetricError: counts, sizes or types do not match.
@@ -40,6 +42,8 @@ class FrameBatch:
         index: Sequence[int],
         device: torch.device | str = "cpu",
         clip: str = "clip",
+        *,
+        opens: bool = False,
     ) -> None:
         for side, frames in (("prediction", pred), ("ground truth", gt)):
             if frames is not None and (
@@ -65,6 +69,7 @@ class FrameBatch:
                 accepted="one for each frame, strictly increasing",
             )
         self.clip = clip
+        self.opens = opens
         self.device = torch.device(device)
         self.height, self.width = int(pred.shape[2]), int(pred.shape[3])
         self._pred, self._gt = pred, gt
@@ -164,7 +169,8 @@ class Metric(ABC):
 
         Args:
             batch: frames to score; ground truth is there for a full-reference metric.
-            previous: pair metrics only: the frame before ``batch`` as a batch of one, ``None`` at the clip's start.
+            previous: pair metrics only: the frame before ``batch`` as a batch of one, ``None`` where the clip or one
+                of its windows starts.
 
         Returns:
             For frame metrics one value per frame; for pair metrics one per pair: (previous, first) where ``previous``
@@ -201,6 +207,8 @@ class Metric(ABC):
             if 0 < self._without_gt < self._seen + len(batch):
                 raise MetricError(f"metric '{info.id}': only a part of clip '{batch.clip}' has ground truth")
         self._seen += len(batch)
+        if batch.opens:
+            self._previous = None
         if not self._without_gt:
             self._keep(batch)
         self._last_index = batch.index[-1]
