@@ -14,10 +14,11 @@ from pydantic import BaseModel, model_validator
 
 from stvsr_bench.cli.app import COMMANDS, app
 from stvsr_bench.core import registry
-from stvsr_bench.core.dataset_card import DatasetCard
+from stvsr_bench.core.dataset_card import DatasetCard, DatasetKind
 from stvsr_bench.core.errors import IncompatibleError
 from stvsr_bench.core.weight_card import WeightSpec
-from stvsr_bench.data.protocol import AUTO, Protocol, known_protocols, load_protocol, resolve_auto
+from stvsr_bench.data.protocol import AUTO, Protocol, fits, known_protocols, load_protocol, resolve_auto
+from stvsr_bench.degradation.registry import DEGRADATIONS
 from stvsr_bench.metrics.registry import metric_info
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,28 +100,70 @@ def table_after(text: str, mark: str) -> list[list[str]]:
 
 def test_the_table_of_protocols_is_what_they_are() -> None:
     rows = table_after((ROOT / "docs" / "protocols.md").read_text(encoding="utf-8"), "protocols")
-    assert sorted(row[0] for row in rows) == known_protocols()
-    sources = {"generate": "GT reduced by MATLAB's bicubic", "gt": "GT at full size", "given": "LQ from disk"}
-    for name, source, scale, time_scale, frames, tasks in rows:
+    linked = [re.fullmatch(r"\[(.+)\]\(protocols/(.+)\.md\)", row[0]) for row in rows]
+    assert all(link is not None and link[1] == link[2] for link in linked)
+    names = [link[1] for link in linked if link is not None]
+    assert sorted(names) == known_protocols()
+    for name, (source, scale, time_scale, frames, tasks) in zip(names, (row[1:] for row in rows), strict=True):
         protocol = load_protocol(name)
         step = protocol.time_scale
+        sources = {"generate": f"{protocol.degradation} of GT", "gt": "GT at full size", "given": "from disk"}
         kept = "every" if step == 1 else f"0, {step}, {2 * step} …"
-        kept = "every, rate doubled" if protocol.frame_rule == "all" else kept
+        kept = {"every": kept, "all": "every, rate doubled"}.get(protocol.frame_rule, protocol.frame_rule)
         expected = [sources[protocol.source], str(protocol.scale), str(step), kept, ", ".join(protocol.tasks)]
         assert [source, scale, time_scale, frames, tasks] == expected, name
 
 
+def test_the_table_of_degradations_is_what_they_are() -> None:
+    rows = table_after((ROOT / "docs" / "degradations.md").read_text(encoding="utf-8"), "degradations")
+    expected = [[d.id, str(d.version), "frames" if d.per_frame else "clips"] for d in DEGRADATIONS.values()]
+    assert [row[:3] for row in rows] == expected
+
+
+AUTO_CASES: tuple[tuple[DatasetKind, int | None], ...] = (
+    ("synthetic", None),
+    ("real", 4),
+    ("real", 1),
+    ("no_gt", None),
+)
+
+
 def test_the_table_of_auto_is_what_it_does() -> None:
     rows = table_after((ROOT / "docs" / "protocols.md").read_text(encoding="utf-8"), "auto")
-    assert [row[0] for row in rows] == ["vsr", "vfi", "stvsr"]
-    for task, *cells in rows:
-        scales, time_scales = ({1} if task == "vfi" else None), ({1} if task == "vsr" else None)
-        for kind, cell in zip(("synthetic", "real", "no_gt"), cells, strict=True):
+    cards = {name: entry.card for name, entry in registry.methods().items()}
+    families = {name: card for name, card in cards.items() if card.protocols}
+    special = {f"{name} on {key}" for name, card in families.items() for key in card.protocols} - {
+        f"{name} on {kind}" for name in families for kind, _ in AUTO_CASES
+    }
+    assert {row[0] for row in rows} == {"any vsr", "any vfi", "any stvsr", *families, *special}
+    for who, *cells in rows:
+        method, _, dataset = who.partition(" on ")
+        if method in cards:
+            card = cards[method]
+            task, scales, time_scales, preferred = card.task, card.scales, card.time_scales, card.protocols
+        else:
+            task, preferred = method.removeprefix("any "), {}
+            scales, time_scales = ((1,) if task == "vfi" else None), ((1,) if task == "vsr" else None)
+        for (kind, lq_scale), cell in zip(AUTO_CASES, cells, strict=True):
+            if cell == "–":
+                assert registry.datasets()[dataset].card.kind != kind
+                continue
+            facts = (method, task, scales, time_scales, dataset or "d", kind)
             try:
-                found = resolve_auto("m", task, scales, time_scales, "d", kind).id
+                found = resolve_auto(*facts, preferred=preferred, lq_scale=lq_scale).id
             except IncompatibleError:
                 found = "none"
-            assert found == cell, (task, kind)
+            assert found == cell, (who, kind, lq_scale)
+
+
+def test_cards_prefer_protocols_that_exist_for_datasets_that_exist() -> None:
+    keys = {*registry.datasets(), "synthetic", "real", "no_gt"}
+    for name, entry in registry.methods().items():
+        for key, protocols in entry.card.protocols.items():
+            assert key in keys, name
+            for protocol in map(load_protocol, protocols):
+                card = entry.card
+                assert fits(protocol, card.task, card.scales, card.time_scales), (name, protocol.id)
 
 
 class Weights(BaseModel):

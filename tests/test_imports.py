@@ -164,7 +164,7 @@ def loaded_by(commands: list[str], watched: set[str], folder: Path) -> dict[str,
 
 
 def test_listing_and_help_load_nothing_heavy(tmp_path: Path) -> None:
-    commands = ["--help", "--version", "run --help", "new --help", "list --help"]
+    commands = ["--help", "--version", "run --help", "prepare --help", "new --help", "list --help"]
     commands += [f"list {kind}" for kind in ("methods", "datasets", "protocols", "metrics", "weights")]
     commands += ["fetch --help", "show bicubic", "show vid4", "show bi-x4t2", "show psnr_y_crop4"]
     seen = loaded_by(commands, HEAVY | {"click", "rich"}, tmp_path)

@@ -14,8 +14,10 @@ from stvsr_bench.core.errors import BenchError
 
 COMMANDS = {
     "run": "Run a method on a dataset under a protocol, score it and keep every result.",
+    "prepare": "Find, check and hash a dataset, and make the LQ sets of a protocol.",
     "restore": "Restore one video or folder of frames, for people who just want the video.",
     "score": "Score a video or folder of frames against its ground truth.",
+    "diagnose": "Look for shifts, lags, repeats, wrong colours and lossy coding in outputs.",
     "leaderboard": "Print and export the leaderboard of every run below some folders.",
     "strips": "Draw comparison strips (GT, LQ, every method) of finished runs.",
     "fetch": "Fetch the weights of methods and metrics ahead of time.",

@@ -9,7 +9,7 @@ import click
 
 from stvsr_bench.cli.app import COMMANDS
 
-OVERRIDING = ("run", "restore")
+OVERRIDING = ("run", "prepare", "restore")
 
 
 def complete(arguments: Sequence[str]) -> int:

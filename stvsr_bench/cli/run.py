@@ -28,11 +28,11 @@ def command(overrides: tuple[str, ...], dry_run: bool, multirun: bool, cfg: str 
     \b
     Options are Hydra overrides KEY=VALUE; the usual ones:
       method=NAME dataset=NAME        see `stvsr-bench list methods` and `list datasets`
-      protocol=auto|NAME              auto picks by the method's task and the dataset's kind
+      protocol=auto|NAME              auto picks by the method and the dataset's kind
       method.KEY=… dataset.root=…     knobs of the method, where the data lies
       dataset.clips=A,B dataset.frames=0:9:3 dataset.limit=N
                                       a trial on a part; marked partial, never ranked
-      metrics=GROUP or metrics.ids=[a,b]
+      metrics=auto|GROUP or metrics.ids=[a,b]
       results_dir=DIR device=auto|cpu|cuda:N dtype=float32|float16|bfloat16 seed=N
       keep_outputs=png|ffv1|no executor.workers=N executor.overlap=true|false
     \b

@@ -229,6 +229,8 @@ def test_validate_finds_faults(
         ("card.yaml", "version: 1 #", "version: 2 #", "newest change"),
         ("card.yaml", "summary:", "sumary:", "sumary"),
         ("card.yaml", "scales: [4]", "scales: [2]", "task and factors"),
+        ("card.yaml", "scales: [4]", "scales: [4]\nprotocols: {real: [given-x1]}", "do not fit; got given-x1"),
+        ("card.yaml", "scales: [4]", "scales: [4]\nprotocols: {real: [given-4x]}", "unknown protocol 'given-4x'"),
         ("method.py", "import torch\n", "import torhc\n", "imported"),
     ):
         text = whole[folder / file]
