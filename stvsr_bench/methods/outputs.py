@@ -116,23 +116,23 @@ class Outputs(Method):
         path = self.find(request.name)
         made = open_clip(path, request.name)
         got = (len(made), made.height, made.width)
-        wanted = (
-            (len(clip) - 1) * request.time_scale + 1,
-            clip.height * request.scale,
-            clip.width * request.scale,
-        )
+        frames = (len(clip) - 1) * request.time_scale + 1
+        wanted = (request.sample_frames or frames, clip.height * request.scale, clip.width * request.scale)
         if got != wanted:
             raise DataError(
                 f"the outputs of '{self._label}' for sample '{request.name}' do not fit the protocol",
                 got=f"{got[0]} frames of {got[1]}x{got[2]} (height x width) in '{path}'",
-                accepted=f"{wanted[0]} frames of {wanted[1]}x{wanted[2]}",
-                action=f"make them again: {len(clip)} LQ frames, φs = {request.scale}, φt = {request.time_scale}",
+                accepted=f"{wanted[0]} frames of {wanted[1]}x{wanted[2]}"
+                + ("" if request.sample_frames is None else f": windows of {frames} frames in a row"),
+                action=f"make them again: {len(clip)} LQ frames{'' if request.sample_frames is None else ' a window'}, "
+                f"φs = {request.scale}, φt = {request.time_scale}",
             )
         report.notes.extend(made.notes)
         if path.is_file():
             report.notes.extend(_coding_note(path))
         report.plan.update(source="outputs")
-        yield from made.blocks(self.chunk)
+        first = request.first_frame
+        yield from made.select(range(first, first + frames)).blocks(self.chunk)
 
 
 def _sample_names(folder: Path) -> Iterator[str]:
