@@ -34,7 +34,7 @@ class MetricResult:
     """One metric's result for one clip.
 
     Attributes:
-        level: whether values belong to frames or to pairs of consecutive frames.
+        level: whether values belong to frames, to pairs of consecutive frames, or to the whole clip.
         values: one per frame or pair, ``None`` where it is not finite.
         index: the frames' numbers in the output clip; for pairs the first frame's, the second is the next number.
         value: mean of the finite values, or ``None``.
@@ -43,7 +43,7 @@ class MetricResult:
         excluded: what has no finite value, and why.
     """
 
-    level: Literal["frame", "pair"]
+    level: Literal["frame", "pair", "clip"]
     values: tuple[float | None, ...]
     index: tuple[int, ...]
     value: float | None
@@ -82,6 +82,8 @@ def subset(result: MetricResult, frames: Collection[int]) -> Mean:
     """
     if not result.values:
         return Mean(None, 0, result.reason)
+    if result.level == "clip":
+        return Mean(None, 0, "one value for the whole clip, none for a part of it")
     wanted = frozenset(frames)
     pairs = result.level == "pair"
     inside = {i for i in result.index if i in wanted and (not pairs or i + 1 in wanted)}

@@ -85,7 +85,10 @@ def test_alexnet_runs_once_for_each_frame_and_side(noise: Noise, monkeypatch: py
     tail = batch.tail()
     assert first.score(tail, None) == first.score(batch, None)[-1:]
     assert runs == 6
-    maps = first.features(batch, "gt")
+    assert isinstance(first, Lpips)
+    assert first.network is not None
+    maps = first.network.shared_maps(batch, "gt")
+    assert runs == 6
     assert [tuple(m.shape[:2]) for m in maps] == [(3, 64), (3, 192), (3, 384), (3, 256), (3, 256)]
     assert all(torch.allclose(m.square().sum(1).sqrt(), torch.ones(()), atol=1e-4) for m in maps)
 
