@@ -13,7 +13,7 @@ from stvsr_bench.evaluation.hashed import HashedClip
 from stvsr_bench.evaluation.store import score_key
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
 from stvsr_bench.metrics.catalog import MetricInfo
-from stvsr_bench.metrics.result import MetricResult, subset
+from stvsr_bench.metrics.result import MetricResult, views
 from stvsr_bench.video.clip import Frames
 
 BATCH_PIXELS = 4_000_000
@@ -91,12 +91,7 @@ class Scorer:
         return scores
 
     def _record(self, info: MetricInfo, key: str, result: MetricResult) -> dict[str, Any]:
-        keys = set(self.sample.key_frames)
-        others = [i for i in self.sample.scored if i not in keys]
-        subsets = {}
-        for name, frames in (("key", sorted(keys)), ("interpolated", others)):
-            value, n, reason = subset(result, frames)
-            subsets[name] = {"value": value, "n": n, "reason": reason}
+        subsets = {name: mean._asdict() for name, mean in views(result, self.sample.key_frames).items()}
         return {
             "version": info.version,
             "key": key,

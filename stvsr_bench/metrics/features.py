@@ -60,9 +60,8 @@ def farneback(
         flows = []
         for pair in chosen:
             first, second = (pair + 1, pair) if backward else (pair, pair + 1)
-            flows.append(
-                torch.from_numpy(cv2.calcOpticalFlowFarneback(frames[first], frames[second], None, **FARNEBACK))
-            )
+            flow = cv2.calcOpticalFlowFarneback(frames[first], frames[second], None, *FARNEBACK)  # type: ignore[call-overload]
+            flows.append(torch.from_numpy(flow))
         return [torch.stack(flows) if flows else torch.zeros(0, batch.height, batch.width, 2)]
 
     key = f"farneback.{'u8' if rounded else 'float'}.{'backward' if backward else 'forward'}@1"
