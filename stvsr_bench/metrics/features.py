@@ -60,7 +60,7 @@ def farneback(
         flows = []
         for pair in chosen:
             first, second = (pair + 1, pair) if backward else (pair, pair + 1)
-            flow = cv2.calcOpticalFlowFarneback(frames[first], frames[second], None, *FARNEBACK)  # type: ignore[call-overload]
+            flow = cv2.calcOpticalFlowFarneback(frames[first], frames[second], None, *FARNEBACK)
             flows.append(torch.from_numpy(flow))
         return [torch.stack(flows) if flows else torch.zeros(0, batch.height, batch.width, 2)]
 

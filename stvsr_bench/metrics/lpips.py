@@ -16,7 +16,7 @@ from stvsr_bench.metrics.functional.lpips import lpips, prepare, unit
 from stvsr_bench.nn.alexnet import AlexNetFeatures
 from stvsr_bench.nn.precision import use_exact_float32
 from stvsr_bench.nn.vgg import Vgg16Features
-from stvsr_bench.weights.service import load_weight
+from stvsr_bench.weights import service
 from stvsr_bench.weights.strict import load_strict
 
 Net = Literal["alex", "vgg"]
@@ -37,9 +37,9 @@ class LpipsNetwork:
         use_exact_float32(device)
         trunk = _TRUNKS[net]()
         trunk_weight, heads_weight = weights
-        load_strict(trunk, load_weight(trunk_weight))
+        load_strict(trunk, service.load_weight(trunk_weight))
         self._trunk = trunk.eval().requires_grad_(False).to(device)
-        heads = load_weight(heads_weight)
+        heads = service.load_weight(heads_weight)
         self.heads = [heads[f"lin{i}.model.1.weight"].to(device) for i in range(len(heads))]
 
     def unit_maps(self, frame: torch.Tensor) -> map[torch.Tensor]:

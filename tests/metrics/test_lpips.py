@@ -36,12 +36,12 @@ def _ready(info: MetricInfo) -> Lpips:
 def test_it_equals_the_lpips_package(info: MetricInfo, height: int, width: int, noise: Noise) -> None:
     import lpips
 
-    from stvsr_bench.metrics import lpips as ours
+    from stvsr_bench.weights import service
 
     net = str(info.params["net"])
     package = lpips.LPIPS(pretrained=False, net=net, pnet_rand=True, verbose=False).eval()
     state = package.state_dict()
-    trunk, heads = (ours.load_weight(weight) for weight in info.weights)
+    trunk, heads = (service.load_weight(weight) for weight in info.weights)
     for name in state:
         last = name.split(".")[-1]
         if name.startswith("net."):
