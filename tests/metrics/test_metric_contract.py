@@ -22,9 +22,9 @@ Noise = Callable[..., torch.Tensor]
 
 GENERIC = [i for i in CATALOG.values() if i.level != "clip" and not i.needs and i.program is None]
 """Metrics that run here within seconds; the others have the same tests in files of their own."""
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE: dict[str, str] = {"psnr_rgb_pooled": "test_psnr.py"}
 """By the prefix of their ids, the test files of the metrics that are not generic."""
-ASYMMETRIC: frozenset[str] = frozenset()
+ASYMMETRIC = frozenset({"ssim_tecogan", "ssim_xvfi"})
 """Full-reference metrics that change when prediction and ground truth change places, as their references do."""
 
 every_metric = pytest.mark.parametrize("info", GENERIC, ids=lambda i: i.id)
