@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ class UsualWay:
     def _tlp(self, pred: torch.Tensor, gt: torch.Tensor) -> float:
         def change(frames: torch.Tensor) -> list[float]:
             scaled = frames.float() / 127.5 - 1
-            return [float(self.lpips(a[None], b[None])) for a, b in zip(scaled, scaled[1:], strict=False)]
+            return [float(self.lpips(a[None], b[None])) for a, b in pairwise(scaled)]
 
         return _mean(100 * abs(a - b) for a, b in zip(change(gt), change(pred), strict=True))
 
@@ -116,9 +117,7 @@ class UsualWay:
             difference = self.flow_network(g[t : t + 1], g[t + 1 : t + 2]) - self.flow_network(
                 p[t : t + 1], p[t + 1 : t + 2]
             )
-            a, b = (
-                self.lpips.net(self.lpips.scaling_layer(2 * x - 1)) for x in (p[t : t + 1], g[t : t + 1])
-            )
+            a, b = (self.lpips.net(self.lpips.scaling_layer(2 * x - 1)) for x in (p[t : t + 1], g[t : t + 1]))
             score = 0.0
             for layer in range(5):
                 u, v = (x[layer] / (x[layer].square().sum(1, keepdim=True).sqrt() + 1e-10) for x in (a, b))
@@ -161,7 +160,9 @@ def _crop_8x8(flow: np.ndarray) -> np.ndarray:
 def _tof(pred: torch.Tensor, gt: torch.Tensor) -> float:
     p, g = _gray(pred), _gray(gt)
     return _mean(
-        float(np.linalg.norm(_crop_8x8(_farneback(g[t], g[t + 1])) - _crop_8x8(_farneback(p[t], p[t + 1])), axis=2).mean())
+        float(
+            np.linalg.norm(_crop_8x8(_farneback(g[t], g[t + 1])) - _crop_8x8(_farneback(p[t], p[t + 1])), axis=2).mean()
+        )
         for t in range(len(g) - 1)
     )
 
@@ -231,3 +232,113 @@ def suite(
         for metric in metrics:
             metric.update(batch)
     return {metric.info.id: metric.compute().value for metric in metrics}
+
+
+def _seeded_flow() -> dict[str, torch.Tensor]:
+    from stvsr_bench.nn.pwcnet import PwcNet
+    from stvsr_bench.nn.seeded import seed_parameters
+
+    network = PwcNet()
+    seed_parameters(network, "benchmark")
+    return network.state_dict()
+
+
+def _use_seeded_flow(tensors: dict[str, torch.Tensor]) -> None:
+    """Let FloLPIPS read seeded parameters; PyPI does not carry the published ones."""
+    from stvsr_bench.weights import service
+
+    load = service.load_weight
+
+    def seeded(weight: str, *rest: Any) -> dict[str, torch.Tensor]:
+        return tensors if "pwc" in weight else load(weight, *rest)
+
+    service.load_weight = seeded
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    found = {"frames": "0", "repeats": "2", "threads": "1", "set": "main", "device": "cpu", "json": ""}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in found:
+            sys.exit(f"unknown option {key!r}; known: {', '.join(found)}")
+        found[key] = value
+    return found
+
+
+def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    result = function()
+    return time.perf_counter() - began, result
+
+
+def main(path: str, *arguments: str) -> None:
+    """Measure and print."""
+    options = _options(arguments)
+    threads = int(options["threads"]) or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    clip = open_clip(Path(path))
+    gt = clip[: int(options["frames"]) or len(clip)]
+    pred = imresize(imresize(gt, Fraction(1, 4)), output_size=(clip.height, clip.width))
+    device, repeats = options["device"], int(options["repeats"])
+    fast = options["set"] == "fast"
+    names = {"main": MAIN, "more": MORE, "fast": ()}[options["set"]]
+    if fast:
+        from stvsr_bench.metrics.groups import group_ids
+
+        infos = [find_metric(name) for name in group_ids("fast")]
+    else:
+        infos = [CATALOG[IDS[name]] for name in names]
+    network = None
+    if "flolpips" in names:
+        from stvsr_bench.nn.pwcnet import PwcNet
+
+        tensors = _seeded_flow()
+        _use_seeded_flow(tensors)
+        network = PwcNet().eval()
+        network.load_state_dict(tensors)
+    metrics = [build_metric(info) for info in infos]
+    for metric in metrics:
+        metric.setup(device)
+    usual = UsualWay(names, network) if names and device == "cpu" else None
+    best: dict[str, float] = {}
+    theirs: dict[str, float] = {}
+    ours: dict[str, float | None] = {}
+
+    def keep(name: str, seconds: float) -> None:
+        best[name] = min(seconds, best.get(name, math.inf))
+
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(repeats):
+            if usual is not None:
+                seconds, theirs = _timed(lambda: usual.values(pred, gt))
+                keep("usual way", seconds)
+            seconds, ours = _timed(lambda: suite(metrics, pred, gt, device, None))
+            keep("suite", seconds)
+            with FeatureStore(Path(folder) / str(turn)) as store:
+                seconds, filled = _timed(lambda s=store: suite(metrics, pred, gt, device, s))  # type: ignore[misc]
+                keep("suite, filling the store", seconds)
+            with FeatureStore(Path(folder) / str(turn)) as store:
+                seconds, cached = _timed(lambda s=store: suite(metrics, pred, gt, device, s))  # type: ignore[misc]
+                keep("suite, ground truth stored", seconds)
+            assert filled == cached == ours, "the store changed a value"
+    shape = f"{len(gt)} frames of {clip.width}×{clip.height}"
+    print(f"{shape}, {device}, {threads} thread(s), {platform.processor() or platform.machine()}, best of {repeats}")
+    for name, seconds in best.items():
+        ratio = f"{best['usual way'] / seconds:6.2f}×" if "usual way" in best else ""
+        print(f"  {name:28s} {seconds:8.2f} s {len(gt) / seconds:8.2f} frames/s {ratio}")
+    for name in names if usual is not None else ():
+        mine, other = ours[IDS[name]], theirs[name]
+        accepted = TOLERANCE.get(name, 1e-3 * other)
+        assert mine is not None
+        print(f"  {name:10s} usual {other:.7f}, suite {mine:.7f}, difference {abs(mine - other):.1e}")
+        if abs(mine - other) > accepted:
+            sys.exit(f"{name}: the two ways differ by more than {accepted:.1e}")
+    if options["json"]:
+        Path(options["json"]).write_text(json.dumps({"shape": shape, "threads": threads, "seconds": best}, indent=1))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
