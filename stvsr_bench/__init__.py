@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stvsr_bench.evaluation.api import evaluate as evaluate
     from stvsr_bench.evaluation.api import leaderboard as leaderboard
     from stvsr_bench.evaluation.api import load_dataset as load_dataset
     from stvsr_bench.evaluation.api import load_method as load_method
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from stvsr_bench.evaluation.api import run as run
 
 __version__ = "0.1.0"
-__all__ = ["leaderboard", "load_dataset", "load_method", "restore", "run"]
+__all__ = ["evaluate", "leaderboard", "load_dataset", "load_method", "restore", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 SEARCH_VARIABLE = "STVSR_BENCH_PATH"
 DATA_VARIABLE = "STVSR_BENCH_DATA"
 WEIGHTS_VARIABLE = "STVSR_BENCH_WEIGHTS"
+CACHE_VARIABLE = "STVSR_BENCH_CACHE"
 
 
 def share_dir() -> Path:
@@ -85,3 +86,11 @@ def dataset_folder(name: str, aliases: Iterable[str] = ()) -> Path:
 def user_path(text: str | os.PathLike[str]) -> Path:
     """Return the absolute path of what a user typed: ``~`` expanded, relative to the caller's folder."""
     return Path(os.path.abspath(os.path.expanduser(os.fspath(text))))
+
+
+def cache_dir() -> Path:
+    """Return the folder of what can be computed again: $STVSR_BENCH_CACHE, by default below the user's cache folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return user_path(given)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stvsr_bench"

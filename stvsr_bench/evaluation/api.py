@@ -14,6 +14,7 @@ from stvsr_bench.core.paths import user_path
 
 if TYPE_CHECKING:
     from stvsr_bench.data.dataset import Dataset
+    from stvsr_bench.evaluation.score import Scores
     from stvsr_bench.methods.base import Method
     from stvsr_bench.report.leaderboard import Leaderboard
     from stvsr_bench.video.clip import Clip
@@ -209,3 +210,21 @@ def leaderboard(*folders: str | os.PathLike[str]) -> Leaderboard:
     from stvsr_bench.report.leaderboard import build_leaderboard
 
     return build_leaderboard([user_path(f) for f in folders] or [user_path("results/runs")])
+
+
+def evaluate(pred: Any, gt: Any = None, metrics: Any = None, **options: Any) -> Scores:
+    """Score restored clips: arrays, tensors, videos, folders of frames or folders of clips.
+
+    See :func:`stvsr_bench.evaluation.score.evaluate`, whose arguments these are; ``metrics`` may also be one text as
+    on the command line, with groups (``"fast,lpips"``).
+
+    Example:
+        >>> import numpy as np
+        >>> frames = np.zeros((2, 32, 32, 3), np.uint8)
+        >>> round(evaluate(frames + 5, frames, metrics="psnr_rgb")["psnr_rgb"], 4)
+        34.1514
+    """
+    from stvsr_bench.evaluation.score import evaluate as score
+    from stvsr_bench.metrics.groups import parse_metrics
+
+    return score(pred, gt, parse_metrics(metrics) if isinstance(metrics, str) else metrics, **options)

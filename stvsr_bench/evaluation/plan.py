@@ -216,6 +216,9 @@ def check_options(config: dict[str, Any]) -> None:
         raise ConfigError("option 'offline'", got=repr(config["offline"]), accepted="true or false")
     if not isinstance(config["seed"], int) or isinstance(config["seed"], bool) or config["seed"] < 0:
         raise ConfigError("option 'seed'", got=repr(config["seed"]), accepted="a whole number from 0")
+    limit = config["gt_cache_gb"]
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or limit < 0:
+        raise ConfigError("option 'gt_cache_gb'", got=repr(limit), accepted="a number from 0; 0 keeps nothing")
     workers = config["executor"]["workers"]
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise ConfigError("option 'executor.workers'", got=repr(workers), accepted="a whole number from 1")

@@ -12,17 +12,20 @@ from typing import Any
 from stvsr_bench.core.environment import code_state, package_versions
 from stvsr_bench.core.errors import BenchError, ResultError
 from stvsr_bench.core.hashing import clip_hash
+from stvsr_bench.core.paths import cache_dir
 from stvsr_bench.core.seeding import derive_seed
+from stvsr_bench.core.slug import slug
 from stvsr_bench.data.apply import apply_protocol
 from stvsr_bench.data.sample import Sample, SourceSample
 from stvsr_bench.evaluation.diagnose import diagnose_outputs, diagnosis_notes, diagnosis_record
 from stvsr_bench.evaluation.pipeline import Stage
 from stvsr_bench.evaluation.plan import SCHEMA_VERSION, Plan
-from stvsr_bench.evaluation.scoring import Scorer, stale
+from stvsr_bench.evaluation.scoring import Metrics, Scorer, stale
 from stvsr_bench.evaluation.store import RunStore, restore_key
 from stvsr_bench.evaluation.windowed import restore_sample
 from stvsr_bench.methods.base import Report, Request
 from stvsr_bench.metrics.catalog import MetricInfo
+from stvsr_bench.metrics.feature_store import FeatureStore
 from stvsr_bench.video.clip import Clip, Frames
 from stvsr_bench.video.hashed import HashedClip, digest_of, files_state
 from stvsr_bench.video.prefetch import PrefetchClip
@@ -58,11 +61,13 @@ class SampleWork:
         self.plan = plan
         self.store = store
         self.generation = plan.generation
+        self.metrics = Metrics(plan.device, feature_store(plan))
         self.depth = 2 if plan.config["executor"]["overlap"] else 0
         self._ready = False
 
     def close(self) -> None:
-        """Free what the method holds."""
+        """Free what the method and the metrics hold."""
+        self.metrics.close()
         if self._ready:
             self.plan.method.close()
             self._ready = False
@@ -154,7 +159,7 @@ class SampleWork:
             self._ready = True
         diagnosis = diagnosis_record(diagnose_outputs(plan.method, sample))
         report = Report()
-        scorer = Scorer(plan.metrics, sample, inputs.gt, plan.device)
+        scorer = Scorer(plan.metrics, sample, inputs.gt, self.metrics)
         request = Request(
             scale=sample.scale,
             time_scale=sample.time_scale,
@@ -247,7 +252,7 @@ class SampleWork:
     ) -> dict[str, Any] | None:
         """Score stored outputs with ``missing`` metrics; ``None`` when the stored pixels are not what was recorded."""
         sample = inputs.sample
-        scorer = Scorer(missing, sample, inputs.gt, self.plan.device)
+        scorer = Scorer(missing, sample, inputs.gt, self.metrics)
         digests: list[bytes] = []
         try:
             clip = open_clip(self.store.folder / old["restore"]["outputs"]["path"], sample.name)
@@ -295,6 +300,14 @@ class SampleWork:
 
     def _relative(self, name: str, kind: str) -> str:
         return str(self.store.output_path(name, kind).relative_to(self.store.folder))
+
+
+def feature_store(plan: Plan) -> FeatureStore | None:
+    """Return where features of the dataset's ground truth are kept, or ``None`` where the user wants none."""
+    limit = plan.config["gt_cache_gb"]
+    if not limit:
+        return None
+    return FeatureStore(cache_dir() / "features" / slug(plan.dataset.name), round(limit * 2**30))
 
 
 def _failure(source: SourceSample, error: Exception) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from stvsr_bench.data.sample import Sample
 from stvsr_bench.evaluation.store import score_key
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
 from stvsr_bench.metrics.catalog import MetricInfo
-from stvsr_bench.metrics.result import MetricResult, subset
+from stvsr_bench.metrics.feature_store import FeatureStore
+from stvsr_bench.metrics.result import MetricResult, views
 from stvsr_bench.video.clip import Frames
 from stvsr_bench.video.hashed import HashedClip
 
@@ -20,32 +21,62 @@ BATCH_PIXELS = 4_000_000
 """Pixels that are scored at once: what metrics hold of a frame (feature maps) is many times its size."""
 
 
+class Metrics:
+    """The metrics of a run, set up when first needed and used for every sample.
+
+    Args:
+        device: where the arithmetic runs.
+        store: keeps features of the ground truth on disk, or ``None``.
+    """
+
+    def __init__(self, device: str, store: FeatureStore | None = None) -> None:
+        self.device = device
+        self.store = store
+        self._ready: dict[str, Metric] = {}
+
+    def __getitem__(self, info: MetricInfo) -> Metric:
+        if info.id not in self._ready:
+            metric = build_metric(info)
+            metric.setup(self.device)
+            self._ready[info.id] = metric
+        return self._ready[info.id]
+
+    def close(self) -> None:
+        """Free what the metrics hold, and wait until every stored feature is on disk."""
+        for metric in self._ready.values():
+            metric.close()
+        self._ready.clear()
+        if self.store is not None:
+            self.store.close()
+
+
 class Scorer:
     """Scores the output frames of one sample as they arrive.
 
     Args:
-        metrics: what to score with.
+        infos: what to score with.
         sample: the sample; only its scored frames count.
         gt: the ground truth, read in step with the output, or ``None``.
-        device: where the arithmetic runs.
+        metrics: the run's metrics.
 
     Attributes:
         seconds: time spent in metric arithmetic, without waiting for frames.
     """
 
-    def __init__(self, metrics: Sequence[MetricInfo], sample: Sample, gt: HashedClip | None, device: str) -> None:
-        self.infos = list(metrics)
+    def __init__(self, infos: Sequence[MetricInfo], sample: Sample, gt: HashedClip | None, metrics: Metrics) -> None:
+        self.infos = list(infos)
         self.sample = sample
         self.gt = gt
-        self.device = device
+        self.device = metrics.device
+        self.store = metrics.store
         self.seconds = 0.0
         self._parts = sample.outputs
         self._failed: dict[str, str] = {}
         self._metrics: dict[str, Metric] = {}
         for info in self.infos:
             if info.reference == "none" or gt is not None:
-                metric = build_metric(info)
-                metric.setup(device)
+                metric = metrics[info]
+                metric.start(sample.name, len(sample.scored))
                 self._metrics[info.id] = metric
 
     def push(self, block: Frames, start: int) -> None:
@@ -60,9 +91,16 @@ class Scorer:
                 end = min(begin + size, last, part.stop)
                 gt = None if self.gt is None else self.gt[begin:end]
                 began = time.perf_counter()
-                pred, opens = block[begin - start : end - start], begin == part.start
-                self._update(FrameBatch(pred, gt, range(begin, end), self.device, self.sample.name, opens=opens))
+                self._update(self._batch(block[begin - start : end - start], gt, begin, opens=begin == part.start))
                 self.seconds += time.perf_counter() - began
+
+    def _batch(self, pred: Frames, gt: Frames | None, begin: int, *, opens: bool) -> FrameBatch:
+        frames = range(begin, begin + len(pred))
+        batch = FrameBatch(pred, gt, frames, self.device, self.sample.name, self.store, opens=opens)
+        if self.gt is not None:
+            truth = self.gt
+            batch.feature("gt", "digest", lambda: truth.digests(frames))  # taken while they were read
+        return batch
 
     def _update(self, batch: FrameBatch) -> None:
         for name, metric in list(self._metrics.items()):
@@ -79,20 +117,17 @@ class Scorer:
         for info in self.infos:
             key = score_key(output_hash, gt_hash if info.reference == "full" else None, info, self.sample)
             if info.id in self._metrics:
-                scores[info.id] = self._record(info, key, self._metrics[info.id].compute())
-            else:
-                reason = self._failed.get(info.id, "no ground truth")
-                scores[info.id] = _empty(info, key, reason)
+                try:
+                    scores[info.id] = self._record(info, key, self._metrics[info.id].compute())
+                    continue
+                except BenchError as error:
+                    self._failed[info.id] = str(error)
+            scores[info.id] = _empty(info, key, self._failed.get(info.id, "no ground truth"))
         self.seconds += time.perf_counter() - began
         return scores
 
     def _record(self, info: MetricInfo, key: str, result: MetricResult) -> dict[str, Any]:
-        keys = set(self.sample.key_frames)
-        others = [i for i in self.sample.scored if i not in keys]
-        subsets = {}
-        for name, frames in (("key", sorted(keys)), ("interpolated", others)):
-            value, n, reason = subset(result, frames)
-            subsets[name] = {"value": value, "n": n, "reason": reason}
+        subsets = {name: mean._asdict() for name, mean in views(result, self.sample.key_frames).items()}
         return {
             "version": info.version,
             "key": key,

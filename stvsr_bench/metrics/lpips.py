@@ -10,26 +10,58 @@ import torch
 
 from stvsr_bench.core.errors import MetricError
 from stvsr_bench.metrics.base import FrameBatch, Metric
+from stvsr_bench.metrics.batch import OneSide
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.functional.lpips import lpips, prepare, unit
 from stvsr_bench.nn.alexnet import AlexNetFeatures
 from stvsr_bench.nn.precision import use_exact_float32
 from stvsr_bench.nn.vgg import Vgg16Features
-from stvsr_bench.weights.service import load_weight
+from stvsr_bench.weights import service
 from stvsr_bench.weights.strict import load_strict
 
 Net = Literal["alex", "vgg"]
-Side = Literal["pred", "gt"]
 
 _TRUNKS: dict[Net, Callable[[], AlexNetFeatures | Vgg16Features]] = {"alex": AlexNetFeatures, "vgg": Vgg16Features}
 
 
-class Lpips(Metric):
-    """LPIPS of every frame; the trunk runs on one frame at a time, so no value depends on the batch.
+class LpipsNetwork:
+    """Trunk and heads of LPIPS on a device; the trunk runs on one frame at a time, so no value depends on the batch.
 
-    With AlexNet, the unit feature maps of a frame are the shared feature ``lpips.alex``: five tensors ``(T, C, h, w)``,
-    which other metrics over the same trunk and scaling ask for instead of computing them again. VGG16's are fifteen
-    times larger and nothing else reads them, so they are used up layer by layer.
+    Args:
+        net: the trunk.
+        weights: ids of the trunk's and the heads' weights.
+        device: where it runs.
+    """
+
+    def __init__(self, net: Net, weights: Sequence[str], device: torch.device) -> None:
+        use_exact_float32(device)
+        trunk = _TRUNKS[net]()
+        trunk_weight, heads_weight = weights
+        load_strict(trunk, service.load_weight(trunk_weight))
+        self._trunk = trunk.eval().requires_grad_(False).to(device)
+        heads = service.load_weight(heads_weight)
+        self.heads = [heads[f"lin{i}.model.1.weight"].to(device) for i in range(len(heads))]
+
+    def unit_maps(self, frame: torch.Tensor) -> map[torch.Tensor]:
+        """Unit feature maps of one frame, float32 RGB in [0, 1] ``(3, H, W)``, from fine to coarse."""
+        return map(unit, self._trunk(prepare(frame[None])))
+
+    @torch.inference_mode()
+    def shared_maps(self, batch: FrameBatch, side: OneSide) -> list[torch.Tensor]:
+        """The shared feature of one side of ``batch``: five tensors ``(T, C, h, w)``. For AlexNet only.
+
+        VGG16's maps are fifteen times larger and nothing else reads them: they are used up layer by layer.
+        """
+
+        def make(part: FrameBatch) -> list[torch.Tensor]:
+            frames = [list(self.unit_maps(frame)) for frame in part.rgb(side)]
+            return [torch.cat(maps) for maps in zip(*frames, strict=True)]
+
+        return batch.maps(side, "alexnet.lpips@1", make)
+
+
+class Lpips(Metric):
+    """LPIPS of every frame.
 
     Args:
         info: the catalogue's facts; its ``weights`` are the trunk and the heads.
@@ -39,19 +71,12 @@ class Lpips(Metric):
     def __init__(self, info: MetricInfo, *, net: Net) -> None:
         super().__init__(info)
         self.net: Net = net
-        self._trunk: torch.nn.Module | None = None
-        self._heads: list[torch.Tensor] = []
+        self.network: LpipsNetwork | None = None
 
     def setup(self, device: torch.device | str) -> None:
         """Load trunk and heads."""
         super().setup(device)
-        use_exact_float32(self.device)
-        trunk_weight, heads_weight = self.info.weights
-        trunk = _TRUNKS[self.net]()
-        load_strict(trunk, load_weight(trunk_weight))
-        self._trunk = trunk.eval().requires_grad_(False).to(self.device)
-        heads = load_weight(heads_weight)
-        self._heads = [heads[f"lin{i}.model.1.weight"].to(self.device) for i in range(len(heads))]
+        self.network = LpipsNetwork(self.net, self.info.weights, self.device)
 
     def score(self, batch: FrameBatch, previous: FrameBatch | None) -> Sequence[float]:
         return [math.fsum(layers) for layers in self.layers(batch)]
@@ -59,29 +84,18 @@ class Lpips(Metric):
     @torch.inference_mode()
     def layers(self, batch: FrameBatch) -> list[tuple[float, ...]]:
         """The terms of the five layers for every frame of ``batch``; their sum is the score."""
+        network = self.network
+        if network is None:
+            raise MetricError(f"metric '{self.info.id}' is not set up", action="call setup(device) before update")
         if self.net == "alex":
-            pred, gt = self.features(batch, "pred"), self.features(batch, "gt")
+            pred, gt = network.shared_maps(batch, "pred"), network.shared_maps(batch, "gt")
             return [
                 terms
                 for i in range(len(batch))
-                for terms in lpips([f[i : i + 1] for f in pred], [f[i : i + 1] for f in gt], self._heads)
+                for terms in lpips([f[i : i + 1] for f in pred], [f[i : i + 1] for f in gt], network.heads)
             ]
         return [
             terms
             for pred, gt in zip(batch.rgb("pred"), batch.rgb("gt"), strict=True)
-            for terms in lpips(self._maps(pred), self._maps(gt), self._heads)
+            for terms in lpips(network.unit_maps(pred), network.unit_maps(gt), network.heads)
         ]
-
-    def features(self, batch: FrameBatch, side: Side) -> list[torch.Tensor]:
-        """The shared feature ``lpips.alex`` of one side of ``batch``."""
-
-        def make() -> list[torch.Tensor]:
-            frames = [list(self._maps(frame)) for frame in batch.rgb(side)]
-            return [torch.cat(maps) for maps in zip(*frames, strict=True)]
-
-        return batch.feature(side, "lpips.alex", make)
-
-    def _maps(self, frame: torch.Tensor) -> map[torch.Tensor]:
-        if self._trunk is None:
-            raise MetricError(f"metric '{self.info.id}' is not set up", action="call setup(device) before update")
-        return map(unit, self._trunk(prepare(frame[None])))

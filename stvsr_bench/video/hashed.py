@@ -55,11 +55,15 @@ class HashedClip(Clip):
 
     def pixel_hash(self, frames: Iterable[int] | None = None) -> str:
         """Return the hash of ``frames`` (default all), reading those that nobody has read yet."""
-        wanted = list(range(len(self)) if frames is None else frames)
+        return clip_hash(self.digests(range(len(self)) if frames is None else frames))
+
+    def digests(self, frames: Iterable[int]) -> list[bytes]:
+        """Return the digests of ``frames``, reading those that nobody has read yet."""
+        wanted = list(frames)
         for index in wanted:
             if index not in self._digests:
                 self.read([index])
-        return clip_hash(self._digests[i] for i in wanted)
+        return [self._digests[i] for i in wanted]
 
 
 def files_state(*clips: Clip | None) -> str | None:

@@ -98,7 +98,7 @@ def test_without_windows_the_method_gets_the_whole_clip() -> None:
 
 
 def scores(sample: Sample, output: Clip, gt: Clip | None, block: int, *ids: str) -> dict[str, Any]:
-    scorer = Scorer([metric_info(i) for i in ids], sample, None if gt is None else HashedClip(gt), "cpu")
+    scorer = Scorer([metric_info(i) for i in ids], sample, None if gt is None else HashedClip(gt), Metrics("cpu"))
     for start in range(0, len(output), block):
         scorer.push(output[start : start + block], start)
     return scorer.results("out", "gt")

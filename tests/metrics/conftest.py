@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 
-from stvsr_bench.metrics import lpips
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
+
+from seeded_metric_weights import seeded_weight
+
 from stvsr_bench.metrics.base import FrameBatch, build_metric
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.result import MetricResult
-from stvsr_bench.nn.alexnet import AlexNetFeatures
-from stvsr_bench.nn.seeded import seed_parameters
-from stvsr_bench.nn.vgg import CHANNELS, Vgg16Features
+from stvsr_bench.weights import service
 
 Run = Callable[..., MetricResult]
-
-
-@cache
-def seeded_weight(weight: str) -> dict[str, torch.Tensor]:
-    """Tensors of the names and shapes of the published ones."""
-    if weight.startswith("lpips/heads_"):
-        channels = CHANNELS if weight.endswith("vgg") else (64, 192, 384, 256, 256)
-        generator = torch.Generator().manual_seed(5)
-        return {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1, generator=generator) for i, c in enumerate(channels)}
-    trunk = {"lpips/alexnet": AlexNetFeatures, "lpips/vgg16": Vgg16Features}[weight]()
-    seed_parameters(trunk, weight)
-    return trunk.state_dict()
 
 
 @pytest.fixture(autouse=True)
 def seeded_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Metrics run with seeded parameters here; ``tests/goldens`` compares values with the published ones."""
-    monkeypatch.setattr(lpips, "load_weight", seeded_weight)
+    monkeypatch.setattr(service, "load_weight", seeded_weight)
 
 
 @pytest.fixture
@@ -52,6 +42,7 @@ def run() -> Run:
         numbers = list(range(len(pred))) if index is None else list(index)
         metric = build_metric(info)
         metric.setup(device)
+        metric.start("clip", len(pred))
         for start in range(0, len(pred), batch):
             part = slice(start, start + batch)
             metric.update(FrameBatch(pred[part], None if gt is None else gt[part], numbers[part], device))

@@ -36,12 +36,12 @@ def _ready(info: MetricInfo) -> Lpips:
 def test_it_equals_the_lpips_package(info: MetricInfo, height: int, width: int, noise: Noise) -> None:
     import lpips
 
-    from stvsr_bench.metrics import lpips as ours
+    from stvsr_bench.weights import service
 
     net = str(info.params["net"])
     package = lpips.LPIPS(pretrained=False, net=net, pnet_rand=True, verbose=False).eval()
     state = package.state_dict()
-    trunk, heads = (ours.load_weight(weight) for weight in info.weights)
+    trunk, heads = (service.load_weight(weight) for weight in info.weights)
     for name in state:
         last = name.split(".")[-1]
         if name.startswith("net."):
@@ -85,7 +85,10 @@ def test_alexnet_runs_once_for_each_frame_and_side(noise: Noise, monkeypatch: py
     tail = batch.tail()
     assert first.score(tail, None) == first.score(batch, None)[-1:]
     assert runs == 6
-    maps = first.features(batch, "gt")
+    assert isinstance(first, Lpips)
+    assert first.network is not None
+    maps = first.network.shared_maps(batch, "gt")
+    assert runs == 6
     assert [tuple(m.shape[:2]) for m in maps] == [(3, 64), (3, 192), (3, 384), (3, 256), (3, 256)]
     assert all(torch.allclose(m.square().sum(1).sqrt(), torch.ones(()), atol=1e-4) for m in maps)
 

@@ -88,7 +88,7 @@ def test_every_config_lists_known_ids_once(repository: Path) -> None:
         ({"entry": "module.Class"}, "wrong entry"),
         ({"version": 0}, "wrong version"),
         ({"reference": "some"}, "wrong reference"),
-        ({"level": "clip"}, "wrong level"),
+        ({"level": "video"}, "wrong level"),
     ],
 )
 def test_a_plug_in_with_wrong_facts_is_refused(change: dict[str, object], message: str) -> None:

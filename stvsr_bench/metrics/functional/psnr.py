@@ -6,6 +6,9 @@ import math
 
 import torch
 
+Window = tuple[slice, slice]
+"""Rows and columns of a frame that count."""
+
 
 def squared_error(pred: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
     """Squared error of every sample, summed over channels.
@@ -21,22 +24,36 @@ def squared_error(pred: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
     return torch.stack(errors).double()
 
 
-def psnr_from_error(error: torch.Tensor, channels: int, crop: int = 0) -> list[float]:
-    """PSNR of every frame from its map of squared errors.
+def inner(height: int, width: int, crop: int) -> Window:
+    """The frame without ``crop`` pixels on every side."""
+    return slice(crop, height - crop), slice(crop, width - crop)
+
+
+def mean_squared_error(error: torch.Tensor, channels: int, window: Window | None = None) -> list[float]:
+    """Mean squared error of every frame from its map of squared errors.
 
     Args:
         error: ``(T, H, W)`` from ``squared_error``, on the 0 … 255 scale.
         channels: how many samples each entry sums.
-        crop: pixels cut off every side.
+        window: what counts of the frame; ``None`` for all.
+    """
+    rows, columns = window or (slice(None), slice(None))
+    counted = error[:, rows, columns]
+    # rows first: each row is summed by one thread, so the thread count cannot move the last bit
+    return [math.fsum(frame.sum(1).tolist()) / (frame.numel() * channels) for frame in counted]
+
+
+def psnr_from_mse(mse: float, floor: float = 0.0) -> float:
+    """PSNR of one mean squared error on the 0 … 255 scale.
+
+    Args:
+        mse: the error.
+        floor: added to the error on the [0, 1] scale: pyiqa's 1e-8 makes identical frames 80 dB.
 
     Returns:
-        dB, higher is better; infinite for identical frames.
+        dB, higher is better; infinite for identical frames without ``floor``.
     """
-    height, width = error.shape[1] - 2 * crop, error.shape[2] - 2 * crop
-    inner = error[:, crop : crop + height, crop : crop + width]
-    # rows first: each row is summed by one thread, so the thread count cannot move the last bit
-    sums = [math.fsum(frame.sum(1).tolist()) for frame in inner]
-    return [10 * math.log10(255**2 * height * width * channels / s) if s else math.inf for s in sums]
+    return 10 * math.log10(255**2 / (mse + floor * 255**2)) if mse or floor else math.inf
 
 
 def psnr(pred: torch.Tensor, gt: torch.Tensor, *, crop: int = 0) -> list[float]:
@@ -51,4 +68,6 @@ def psnr(pred: torch.Tensor, gt: torch.Tensor, *, crop: int = 0) -> list[float]:
     >>> [round(v, 4) for v in psnr(gt + 5, gt)]
     [34.1514]
     """
-    return psnr_from_error(squared_error(pred, gt), int(pred.shape[1]), crop)
+    error = squared_error(pred, gt)
+    errors = mean_squared_error(error, int(pred.shape[1]), inner(int(pred.shape[2]), int(pred.shape[3]), crop))
+    return [psnr_from_mse(mse) for mse in errors]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import cv2
+import numpy as np
 import torch
 
 from stvsr_bench.metrics.functional.window import gaussian_valid
 
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
+UNIFORM = 7
+"""Side of scikit-image's default window."""
 
 
-def ssim_map(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def ssim_map(x: torch.Tensor, y: torch.Tensor, *, clip: bool = False) -> torch.Tensor:
     """SSIM at every position where the 11×11 Gaussian window (sigma 1.5) lies inside the frame.
 
     Written with the sum u and the difference v of the two frames:
@@ -21,6 +26,12 @@ def ssim_map(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Shapes: both ``(H, W)`` → ``(H - 10, W - 10)`` float64.
     Range & units: samples in 0 … 255; C1 = (0.01·255)², C2 = (0.03·255)².
+
+    Args:
+        x: one frame's channel.
+        y: the other frame's.
+        clip: raise negative contrast-structure terms to 0, as pyiqa does.
+
     Returns: -1 … 1, higher is better.
     """
     x, y = x.double(), y.double()
@@ -31,14 +42,49 @@ def ssim_map(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     # μx² + μy² = (μu² + μv²) / 2, and likewise for the variances
     luminance = mean_v / mean_u.add_(mean_v).div_(2).add_(C1)
     structure = var_v / var_u.add_(var_v).div_(2).add_(C2)
-    return luminance.neg_().add_(1).mul_(structure.neg_().add_(1))
+    structure = structure.neg_().add_(1)
+    if clip:
+        structure.clamp_(min=0)
+    return luminance.neg_().add_(1).mul_(structure)
 
 
-def ssim_maps(pred: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+def ssim_maps(pred: torch.Tensor, gt: torch.Tensor, *, clip: bool = False) -> torch.Tensor:
     """``ssim_map`` of every channel of every frame: ``(T, C, H, W)`` twice → ``(T, C, H - 10, W - 10)``."""
     return torch.stack(
-        [torch.stack([ssim_map(a, b) for a, b in zip(p, g, strict=True)]) for p, g in zip(pred, gt, strict=True)]
+        [
+            torch.stack([ssim_map(a, b, clip=clip) for a, b in zip(p, g, strict=True)])
+            for p, g in zip(pred, gt, strict=True)
+        ]
     )
+
+
+def uniform_ssim(pred: torch.Tensor, gt: torch.Tensor) -> float:
+    """SSIM of one channel with scikit-image's default window: 7×7 uniform, sample covariance.
+
+    The data range is the largest minus the smallest sample of the prediction, as where ``structural_similarity`` is
+    given ``data_range=pred.max() - pred.min()`` (TecoGAN, XVFI). Where the prediction is constant, C1 and C2 are 0 and
+    the value is NaN if a window of the ground truth is constant too.
+
+    Shapes: both ``(H, W)`` floating point, sides of at least 7.
+    Returns: -1 … 1, higher is better.
+    """
+    x, y = (np.ascontiguousarray(v.double().cpu().numpy()) for v in (pred, gt))
+    span = float(x.max() - x.min())
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    mean_x, mean_y = _box(x), _box(y)
+    sample = UNIFORM**2 / (UNIFORM**2 - 1)
+    var_x, var_y = sample * (_box(x * x) - mean_x**2), sample * (_box(y * y) - mean_y**2)
+    covariance = sample * (_box(x * y) - mean_x * mean_y)
+    above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    below = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float((above / below).mean(dtype=np.float64))
+
+
+def _box(image: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    half = UNIFORM // 2
+    filtered = cv2.blur(image, (UNIFORM, UNIFORM))
+    return np.asarray(filtered[half : image.shape[0] - half, half : image.shape[1] - half], dtype=np.float64)
 
 
 def ssim_from_maps(maps: torch.Tensor, crop: int = 0) -> list[float]:
