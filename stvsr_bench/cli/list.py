@@ -112,16 +112,26 @@ def _protocols(console: Console) -> list[BenchError]:
 
 
 def _metrics(console: Console) -> list[BenchError]:
+    from stvsr_bench.metrics.availability import lacking
     from stvsr_bench.metrics.catalog import CATALOG
+    from stvsr_bench.metrics.groups import known_groups
     from stvsr_bench.metrics.registry import known_metrics, metric_problems
 
-    table = make_table("id", "version", "unit", "better", "needs GT", "licence", "from", "conventions")
+    table = make_table("id", "here", "unit", "better", "needs GT", "licence", "version", "from", "conventions")
     for info in known_metrics().values():
         better = "higher" if info.higher_is_better else "lower"
         needs = "yes" if info.reference == "full" else "no"
         origin = "installed" if info.id in CATALOG else f"package {info.entry.partition(':')[0].partition('.')[0]}"
-        add_row(table, [info.id, info.version, info.unit, better, needs, info.licence, origin, info.conventions])
+        problem = lacking(info, fetch=False)
+        here = "ready" if problem is None else problem.what.removeprefix(f"metric '{info.id}' ")
+        conventions = info.conventions
+        add_row(table, [info.id, here, info.unit, better, needs, info.licence, info.version, origin, conventions])
     console.print(table)
+    say(console, f"groups (metrics=GROUP): {', '.join(known_groups())}")
+    say(
+        console,
+        "weights: stvsr-bench fetch ID; what needs pyiqa: pip install 'stvsr-bench[iqa]'; VMAF: 'stvsr-bench[vmaf]'",
+    )
     return metric_problems()
 
 

@@ -44,14 +44,12 @@ def command(
     stvsr-bench score outputs --gt Vid4 --metrics fast --time-scale 2 --csv values.csv
     """
     from stvsr_bench.evaluation.score import evaluate
-    from stvsr_bench.metrics.groups import parse_metrics
 
     console = make_console()
-    ids = None if metrics is None else parse_metrics(metrics)
     scores = evaluate(
         user_path(prediction),
         None if gt is None else user_path(gt),
-        ids,
+        metrics,
         time_scale=time_scale,
         device=device,
         progress=(lambda name: say(console, f"scoring {name}")) if console.is_terminal else None,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Reader = Literal["safetensors", "torch", "npz", "numpy_pickle", "ncnn"]
+Reader = Literal["safetensors", "torch", "npz", "numpy_pickle", "mat", "ncnn"]
 
 
 class _Model(BaseModel):
@@ -25,11 +25,13 @@ class WeightFile(_Model):
         path: inside its source: a repository of a hub, an archive, or (local) an absolute path or a bare file name.
         size: bytes; null where not known.
         sha256: of the file; null where not known.
+        sha256_start: its first digits, where only those are known (publishers put eight into file names).
     """
 
     path: Annotated[str, Field(min_length=1)]
     size: Count | None = None
     sha256: Sha256 | None = None
+    sha256_start: Annotated[str, Field(pattern=r"^[0-9a-f]{8,63}$")] | None = None
 
     @property
     def name(self) -> str:
@@ -215,9 +217,13 @@ class WeightSpec(_Model):
             found.append("reader")
         if not self.channels:
             found.append("channels")
-        hashes = [file.sha256 for channel in self.channels for file in channel.files]
-        if self.tensor_hash is None and (None in hashes or not hashes):
-            found.append("tensor_hash, or the sha256 of every file")
+        pinned = [
+            file.sha256 or file.sha256_start or (channel.revision if isinstance(channel, Hub) else None)
+            for channel in self.channels
+            for file in channel.files
+        ]
+        if self.tensor_hash is None and (None in pinned or not pinned):
+            found.append("tensor_hash, or of every file the sha256 or a hub's revision")
         if any(isinstance(channel, Hub) and channel.revision is None for channel in self.channels):
             found.append("the hub's revision")
         if any(not channel.files for channel in self.channels):

@@ -215,8 +215,7 @@ def leaderboard(*folders: str | os.PathLike[str]) -> Leaderboard:
 def evaluate(pred: Any, gt: Any = None, metrics: Any = None, **options: Any) -> Scores:
     """Score restored clips: arrays, tensors, videos, folders of frames or folders of clips.
 
-    See :func:`stvsr_bench.evaluation.score.evaluate`, whose arguments these are; ``metrics`` may also be one text as
-    on the command line, with groups (``"fast,lpips"``).
+    See :func:`stvsr_bench.evaluation.score.evaluate`, whose arguments these are.
 
     Example:
         >>> import numpy as np
@@ -225,6 +224,5 @@ def evaluate(pred: Any, gt: Any = None, metrics: Any = None, **options: Any) -> 
         34.1514
     """
     from stvsr_bench.evaluation.score import evaluate as score
-    from stvsr_bench.metrics.groups import parse_metrics
 
-    return score(pred, gt, parse_metrics(metrics) if isinstance(metrics, str) else metrics, **options)
+    return score(pred, gt, metrics, **options)

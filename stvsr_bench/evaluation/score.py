@@ -19,6 +19,7 @@ from stvsr_bench.data.layout import detect_layout
 from stvsr_bench.evaluation.plan import resolve_device
 from stvsr_bench.metrics.availability import lacking
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
+from stvsr_bench.metrics.groups import parse_metrics
 from stvsr_bench.metrics.info import MetricInfo
 from stvsr_bench.metrics.registry import known_metrics, metric_info
 from stvsr_bench.metrics.result import Mean, MetricResult, finite_mean, views
@@ -95,7 +96,7 @@ class Scores:
 def evaluate(
     pred: Source,
     gt: Source | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     *,
     time_scale: int = 1,
     device: str = "auto",
@@ -107,7 +108,8 @@ def evaluate(
         pred: uint8 frames ``(T, 3, H, W)`` or ``(T, H, W, 3)`` as a tensor or array (floating point in [0, 1] is
             rounded as floor(x·255 + 0.5)), a :class:`Clip`, a video file, a folder of frames, or a folder of clips.
         gt: the ground truth in any of these forms, of equal count and size; clips of two folders are paired by name.
-        metrics: metric ids or aliases; default: every metric that applies and can run here.
+        metrics: metric ids or aliases, or one text as on the command line, with groups (``"fast,lpips"``); what only
+            a group names is left out where it cannot run. Default: every metric that applies and can run here.
         time_scale: φt of the restoration, which tells key frames (0, φt, 2φt, …) from interpolated ones.
         device: ``auto``, ``cpu`` or ``cuda:N``.
         progress: told the name of each clip before it is scored.
@@ -125,7 +127,11 @@ def evaluate(
     if time_scale < 1:
         raise ConfigError("time_scale", got=str(time_scale), accepted="a whole number from 1")
     pairs = _pairs(pred, gt)
-    infos, left_out = _chosen(metrics, gt is not None)
+    if isinstance(metrics, str):
+        metrics, wanted = (), parse_metrics(metrics)
+    else:
+        wanted = None if metrics is None else dict.fromkeys(metrics, True)
+    infos, left_out = _chosen(wanted, gt is not None)
     where = resolve_device(device)
     ready = [build_metric(info) for info in infos]
     for metric in ready:
@@ -152,25 +158,27 @@ def evaluate(
     return Scores(tuple(infos), clips, errors, left_out, time_scale)
 
 
-def _chosen(names: Sequence[str] | None, has_gt: bool) -> tuple[list[MetricInfo], dict[str, str]]:
+def _chosen(wanted: Mapping[str, bool] | None, has_gt: bool) -> tuple[list[MetricInfo], dict[str, str]]:
     """The metrics to score with, and those left out with the reason; what is asked for by name must be possible."""
-    infos = list(known_metrics().values()) if names is None else [metric_info(name) for name in names]
+    if wanted is None:
+        wanted = dict.fromkeys(known_metrics(), False)
+    named = {metric_info(name).id: asked for name, asked in wanted.items()}
+    infos = [metric_info(name) for name in named]
     needing = [info.id for info in infos if info.reference == "full" and not has_gt]
-    if names is not None and needing:
+    if asked := [name for name in needing if named[name]]:
         raise MetricError(
-            f"metrics {', '.join(needing)} need ground truth", got="none given", action="give it with --gt PATH (gt=…)"
+            f"metrics {', '.join(asked)} need ground truth", got="none given", action="give it with --gt PATH (gt=…)"
         )
     left_out: dict[str, str] = {}
     for info in infos:
         if info.id in needing:
             continue
-        problem = lacking(info, fetch=names is not None)
-        if problem is not None and names is not None:
+        problem = lacking(info, fetch=named[info.id])
+        if problem is not None and named[info.id]:
             raise problem
         if problem is not None:
             left_out[info.id] = problem.what
-    chosen = {info.id: info for info in infos if info.id not in needing and info.id not in left_out}
-    return list(chosen.values()), left_out
+    return [info for info in infos if info.id not in needing and info.id not in left_out], left_out
 
 
 def _pairs(pred: Source, gt: Source | None) -> dict[str, Callable[[], tuple[Clip, Clip | None]]]:

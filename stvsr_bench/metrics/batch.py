@@ -159,6 +159,7 @@ class FrameBatch:
         side: OneSide,
         key: str,
         function: Callable[[Sequence[int]], Maps],
+        device: torch.device | str | None = None,
     ) -> Maps:
         """Return the tensors of the pairs as :meth:`pair_feature` does; those of the ground truth may come from disk.
 
@@ -167,6 +168,7 @@ class FrameBatch:
             side: whose feature.
             key: name and version that, with the pixels of both frames, fix the value to the last bit.
             function: makes the tensors of the pairs at some positions, one entry for each in front.
+            device: where it makes them and they are wanted; default: the batch's.
         """
         count = len(self) - (previous is None)
 
@@ -175,7 +177,7 @@ class FrameBatch:
                 return function(range(count))
             frames = [*(previous.digests() if previous else ()), *self.digests()]
             digests = [bytes.fromhex(clip_hash(pair)) for pair in pairwise(frames)]
-            return self.store.get(key, digests, function, self.device)
+            return self.store.get(key, digests, function, torch.device(device or self.device))
 
         return self.pair_feature(previous, side, key, make)
 
@@ -203,9 +205,10 @@ class FrameBatch:
         """The last frame as a batch of one, with the features known so far: the next batch's first pair needs it."""
         if self._tail is None:
             gt = None if self._gt is None else self._gt[-1:].clone()
-            last = FrameBatch(self._pred[-1:].clone(), gt, self.index[-1:], self.device, self.clip, self.store)
-            last._features = {key: _last(value) for key, value in self._features.items()}
-            self._tail = last
+            self._tail = FrameBatch(self._pred[-1:].clone(), gt, self.index[-1:], self.device, self.clip, self.store)
+        # another metric may have added features since
+        for place in self._features.keys() - self._tail._features.keys():
+            self._tail._features[place] = _last(self._features[place])
         return self._tail
 
 

@@ -34,24 +34,27 @@ def group_ids(name: str) -> list[str]:
     return ids
 
 
-def parse_metrics(text: str) -> list[str]:
+def parse_metrics(text: str) -> dict[str, bool]:
     """Return the metric ids that a comma-separated text of ids, aliases and groups names.
+
+    Returns:
+        Whether each was named itself; those that only a group brings may be left out where they cannot run.
 
     Raises:
         UnknownNameError: a part is neither; the nearest names are listed.
 
-    >>> parse_metrics("fast,lpips")
-    ['psnr_y_crop4', 'ssim_y_crop4', 'vbench_temporal_flickering', 'lpips_alex_v0.1']
+    >>> parse_metrics("fast,lpips")["lpips_alex_v0.1"], parse_metrics("fast,lpips")["psnr_y_crop4"]
+    (True, False)
     """
     groups = known_groups()
-    found: dict[str, None] = {}
+    found: dict[str, bool] = {}
     for name in (item.strip() for item in text.split(",")):
         if name in groups:
-            found |= dict.fromkeys(group_ids(name))
+            found |= {identifier: found.get(identifier, False) for identifier in group_ids(name)}
             continue
         try:
-            found[metric_info(name).id] = None
+            found[metric_info(name).id] = True
         except UnknownNameError as error:
             names = [n for info in known_metrics().values() for n in (info.id, *info.aliases)]
             raise UnknownNameError("metric or group", name, [*names, *groups]) from error
-    return list(found)
+    return found

@@ -1,4 +1,4 @@
-"""Video Swin Transformer with gated relative position bias: the trunk of FAST-VQA, FasterVQA and DOVER's technical branch.
+"""Video Swin Transformer with gated relative position bias: the trunk of FasterVQA and of DOVER's technical branch.
 
 Source: Liu et al. 2022, Video Swin Transformer (arXiv:2106.13230); Wu et al. 2022, FAST-VQA (arXiv:2207.02595),
 section 3.3 (GRPB). Inference only. Attention runs over one spatial window at a time, so its memory does not grow with

@@ -14,7 +14,7 @@ from stvsr_bench.core.errors import ResultError, WeightError
 from stvsr_bench.core.hashing import digest
 from stvsr_bench.core.locks import file_lock
 from stvsr_bench.core.paths import WEIGHTS_VARIABLE
-from stvsr_bench.core.weight_card import WeightSpec
+from stvsr_bench.core.weight_card import Hub, WeightSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,8 +55,13 @@ def _shaping(spec: WeightSpec) -> str:
 
 
 def file_identity(spec: WeightSpec) -> str:
-    """Return the sha256 of the files of the first channel, joined, by which a weight without tensor hash is known."""
-    return "+".join(str(file.sha256) for file in spec.channels[0].files)
+    """Return the sha256 of the files of the first channel, joined, by which a weight without tensor hash is known.
+
+    A file whose sha256 is not known is known by its place in a revision of the hub.
+    """
+    channel = spec.channels[0]
+    place = f"{channel.repository}@{channel.revision}/" if isinstance(channel, Hub) else ""
+    return "+".join(file.sha256 or f"{place}{file.path}" for file in channel.files)
 
 
 def recorded_hash(spec: WeightSpec) -> str | None:

@@ -82,6 +82,10 @@ def _read(reader: Reader, file: RawFile) -> Mapping[str, Any]:
                     return {name: archive[name] for name in archive.files}
             case "numpy_pickle":
                 return read_numpy_pickle(file.data)
+            case "mat":
+                from stvsr_bench.weights.mat import read_mat
+
+                return read_mat(file.data)
             case _:
                 return _read_torch(file)
     except _DAMAGE as error:
@@ -103,6 +107,8 @@ def _read_torch(file: RawFile) -> Mapping[str, Any]:
             accepted="a state dict that torch reads with weights_only",
             action="do not use this file; take the one that the card names",
         ) from error
+    if isinstance(value, torch.Tensor):
+        return {"tensor": value}  # one without a name
     if not isinstance(value, Mapping):
         raise WeightError("this holds no state dict", got=type(value).__name__, accepted="names and tensors")
     return value

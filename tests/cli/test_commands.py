@@ -69,7 +69,7 @@ def test_an_unknown_command(call: Callable[..., tuple[int, str, str]]) -> None:
         ("methods", ["bicubic", "dis_flow", "diffst", "announced"]),
         ("datasets", ["demo", "vid4", "videolq", "udm10"]),
         ("protocols", ["bi-x4t2", "gt-t8", "auto"]),
-        ("metrics", ["psnr_y_crop4", "vbench_temporal_flickering", "no"]),
+        ("metrics", ["psnr_y_crop4", "ready", "vmaf_v0.6.1neg", "non-commercial", "diffst"]),
     ],
 )
 def test_lists(kind: str, names: list[str], call: Callable[..., tuple[int, str, str]]) -> None:

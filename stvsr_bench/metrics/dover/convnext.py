@@ -58,7 +58,8 @@ class _Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = self.norm(self.dwconv(x).permute(0, 2, 3, 4, 1))
         tokens = self.gamma * self.pwconv2(F.gelu(self.pwconv1(tokens)))
-        return x + tokens.permute(0, 4, 1, 2, 3)
+        out: torch.Tensor = x + tokens.permute(0, 4, 1, 2, 3)
+        return out
 
 
 class InflatedConvNext(nn.Module):

@@ -74,9 +74,9 @@ def enlarge(frame: torch.Tensor) -> torch.Tensor:
     ratio = min(frame.shape[1] / SIDE, frame.shape[2] / SIDE)
     if ratio >= 1:
         return frame
-    # two equal frames: torch takes another kernel for a single one, and the reference never has a single one
-    pair = frame.cpu()[:, None].float().div(255).repeat(1, 2, 1, 1)
-    large = F.interpolate(pair, scale_factor=1 / ratio, mode="bilinear", align_corners=False)[:, 0]
+    # channels stand in front, as the reference's do: torch takes another kernel for one image of three channels
+    planes = frame.cpu().contiguous()[:, None].float().div(255)
+    large = F.interpolate(planes, scale_factor=1 / ratio, mode="bilinear", align_corners=False)[:, 0]
     return large.mul(255).to(torch.uint8).to(frame.device)
 
 

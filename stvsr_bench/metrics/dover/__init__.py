@@ -1,0 +1,1 @@
+"""DOVER: its network and its metrics."""
