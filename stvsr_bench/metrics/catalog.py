@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stvsr_bench.core.errors import UnknownNameError
-from stvsr_bench.metrics.facts import fidelity, no_reference, perceptual, temporal, video
+from stvsr_bench.metrics.facts import fidelity, no_reference, perceptual, temporal, video, vmaf
 from stvsr_bench.metrics.info import MetricInfo
 
 __all__ = ["CATALOG", "MetricInfo", "find_metric"]
 
 CATALOG: dict[str, MetricInfo] = {
-    info.id: info for family in (fidelity, perceptual, temporal, no_reference, video) for info in family.FACTS
+    info.id: info for family in (fidelity, perceptual, temporal, no_reference, video, vmaf) for info in family.FACTS
 }
 """The metrics that ship with the package, by id."""
 

@@ -13,6 +13,7 @@ from stvsr_bench.metrics.base import FrameBatch, Metric
 from stvsr_bench.metrics.batch import OneSide
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.functional.lpips import lpips, prepare, unit
+from stvsr_bench.metrics.planes import crop_8x8
 from stvsr_bench.nn.alexnet import AlexNetFeatures
 from stvsr_bench.nn.precision import use_exact_float32
 from stvsr_bench.nn.vgg import Vgg16Features
@@ -47,17 +48,27 @@ class LpipsNetwork:
         return map(unit, self._trunk(prepare(frame[None])))
 
     @torch.inference_mode()
-    def shared_maps(self, batch: FrameBatch, side: OneSide) -> list[torch.Tensor]:
+    def shared_maps(self, batch: FrameBatch, side: OneSide, *, cropped: bool = False) -> list[torch.Tensor]:
         """The shared feature of one side of ``batch``: five tensors ``(T, C, h, w)``. For AlexNet only.
 
         VGG16's maps are fifteen times larger and nothing else reads them: they are used up layer by layer.
+
+        Args:
+            batch: the frames.
+            side: whose maps.
+            cropped: of the frames cut to TecoGAN's ``crop_8x8``, not of the whole ones; the convolutions then see
+                another border, so neither can be cut out of the other.
         """
 
         def make(part: FrameBatch) -> list[torch.Tensor]:
-            frames = [list(self.unit_maps(frame)) for frame in part.rgb(side)]
+            images = part.rgb(side)
+            if cropped:
+                rows, columns = crop_8x8(batch.height, batch.width)
+                images = images[:, :, rows, columns]
+            frames = [list(self.unit_maps(frame)) for frame in images]
             return [torch.cat(maps) for maps in zip(*frames, strict=True)]
 
-        return batch.maps(side, "alexnet.lpips@1", make)
+        return batch.maps(side, "alexnet.lpips.crop_8x8@1" if cropped else "alexnet.lpips@1", make)
 
 
 class Lpips(Metric):
@@ -66,11 +77,18 @@ class Lpips(Metric):
     Args:
         info: the catalogue's facts; its ``weights`` are the trunk and the heads.
         net: the trunk.
+        crop: TecoGAN's crop of the frames before the trunk, or none; with AlexNet only.
+
+    Raises:
+        MetricError: a crop with another trunk.
     """
 
-    def __init__(self, info: MetricInfo, *, net: Net) -> None:
+    def __init__(self, info: MetricInfo, *, net: Net, crop: Literal["crop_8x8"] | None = None) -> None:
         super().__init__(info)
+        if crop is not None and net != "alex":
+            raise MetricError(f"metric '{info.id}': only LPIPS with AlexNet has a crop", got=f"net={net}, crop={crop}")
         self.net: Net = net
+        self.cropped = crop is not None
         self.network: LpipsNetwork | None = None
 
     def setup(self, device: torch.device | str) -> None:
@@ -88,7 +106,7 @@ class Lpips(Metric):
         if network is None:
             raise MetricError(f"metric '{self.info.id}' is not set up", action="call setup(device) before update")
         if self.net == "alex":
-            pred, gt = network.shared_maps(batch, "pred"), network.shared_maps(batch, "gt")
+            pred, gt = (network.shared_maps(batch, side, cropped=self.cropped) for side in ("pred", "gt"))
             return [
                 terms
                 for i in range(len(batch))

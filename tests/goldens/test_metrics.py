@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from golden_fidelity import CLAIMS as FIDELITY
+from golden_perceptual import CLAIMS as PERCEPTUAL
 from golden_temporal import CLAIMS as TEMPORAL
 from golden_video import CLAIMS as VIDEO
 from metric_claims import DESCRIPTIVE, Claim, Golden, compare, leaves, nodes
@@ -15,7 +16,7 @@ from metric_claims import DESCRIPTIVE, Claim, Golden, compare, leaves, nodes
 _GIVEN = os.environ.get("STVSR_BENCH_GOLDENS")
 FOLDER = (Path(_GIVEN) if _GIVEN else Path(__file__).resolve().parents[3] / "shared" / "goldens") / "metrics"
 GOLDEN = Golden(FOLDER)
-CLAIMS = [*FIDELITY, *TEMPORAL, *VIDEO]
+CLAIMS = [*FIDELITY, *PERCEPTUAL, *TEMPORAL, *VIDEO]
 COMPARED: dict[str, tuple[int, float]] = {}
 """Values compared and the largest difference, by path."""
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
+from stvsr_bench.core.errors import MetricError
+from stvsr_bench.metrics.base import FrameBatch, build_metric
 from stvsr_bench.metrics.catalog import CATALOG
 from stvsr_bench.metrics.functional.psnr import psnr
 from stvsr_bench.metrics.result import MetricResult, subset
@@ -90,3 +92,64 @@ def test_a_clip_of_identical_frames_has_no_value(run: Run, noise: Noise) -> None
     gt = noise(2, 12, 12)
     result = run(CATALOG["psnr_y_crop4"], gt, gt)
     assert (result.value, result.n, result.reason) == (None, 0, "identical frames: PSNR is infinite")
+
+
+# --------------------------------------------------------------------------- one error for the whole clip
+
+POOLED = CATALOG["psnr_rgb_pooled"]
+
+
+def test_pooled_is_the_psnr_of_the_mean_error(run: Run) -> None:
+    gt = torch.zeros(3, 3, 6, 8, dtype=torch.uint8)
+    pred = gt + torch.tensor([1, 2, 4], dtype=torch.uint8).view(3, 1, 1, 1)
+    result = run(POOLED, pred, gt, index=[3, 5, 6])
+    assert result.values == (pytest.approx(10 * math.log10(255**2 * 3 / (1 + 4 + 16)), abs=1e-12),)
+    assert (result.level, result.index, result.n, result.value) == ("clip", (3,), 1, result.values[0])
+    # the mean of the frames' values is another number
+    assert result.value < run(CATALOG["psnr_rgb"], pred, gt).value - 1
+
+
+def test_pooled_equals_scikit_image_and_one_identical_frame_is_no_exception(run: Run, noise: Noise) -> None:
+    pred, gt = noise(4, 9, 11, 1), noise(4, 9, 11, 2)
+    pred[2] = gt[2]
+    assert run(POOLED, pred, gt).value == pytest.approx(
+        peak_signal_noise_ratio(gt.numpy(), pred.numpy(), data_range=255), abs=1e-10
+    )
+    result = run(POOLED, gt, gt)
+    assert (result.value, result.n, result.reason) == (None, 0, "identical clips: PSNR is infinite")
+
+
+def test_pooled_changes_no_bit_with_batches_sides_threads_or_memory_layout(run: Run, noise: Noise) -> None:
+    pred, gt = noise(7, 33, 41, 1), noise(7, 33, 41, 2)
+    whole = run(POOLED, pred, gt, batch=7)
+    assert [run(POOLED, pred, gt, batch=batch) for batch in (1, 2, 3)] == [whole] * 3
+    assert run(POOLED, gt, pred) == whole
+    last = pred.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert run(POOLED, last, gt) == whole
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert run(POOLED, pred, gt) == whole
+    finally:
+        torch.set_num_threads(threads)
+    one = run(POOLED, pred[:1], gt[:1], batch=1)
+    assert one.values == (run(CATALOG["psnr_rgb"], pred[:1], gt[:1]).value,)
+
+
+def test_pooled_starts_anew_and_refuses_what_the_others_refuse(run: Run, noise: Noise) -> None:
+    pred, gt = noise(3, 9, 11, 1), noise(3, 9, 11, 2)
+    metric = build_metric(POOLED)
+    metric.setup("cpu")
+    metric.start("other", 3)
+    metric.update(FrameBatch(gt, pred.roll(1, 3), range(3)))
+    metric.start("clip", 3)
+    metric.update(FrameBatch(pred, gt, range(3)))
+    assert metric.compute() == run(POOLED, pred, gt)
+    with pytest.raises(MetricError, match="frame 2 after frame 2"):
+        metric.update(FrameBatch(pred[:1], gt[:1], [2]))
+    result = run(POOLED, pred, None)
+    assert (result.value, result.n, result.reason) == (None, 0, "no ground truth")
+    metric.start("clip", 2)
+    metric.update(FrameBatch(pred[:1], gt[:1], [0]))
+    with pytest.raises(MetricError, match="only a part of clip"):
+        metric.update(FrameBatch(pred[1:2], None, [1]))
