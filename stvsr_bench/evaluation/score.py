@@ -127,10 +127,9 @@ def evaluate(
     if time_scale < 1:
         raise ConfigError("time_scale", got=str(time_scale), accepted="a whole number from 1")
     pairs = _pairs(pred, gt)
-    if isinstance(metrics, str):
-        metrics, wanted = (), parse_metrics(metrics)
-    else:
-        wanted = None if metrics is None else dict.fromkeys(metrics, True)
+    wanted: dict[str, bool] | None = None
+    if metrics is not None:
+        wanted = parse_metrics(metrics) if isinstance(metrics, str) else dict.fromkeys(metrics, True)
     infos, left_out = _chosen(wanted, gt is not None)
     where = resolve_device(device)
     ready = [build_metric(info) for info in infos]

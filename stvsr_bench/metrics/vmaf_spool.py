@@ -104,7 +104,7 @@ class VmafSpool:
         chosen = "|".join(rf"version={model}\\:name={name}" for model, name in names.items())
         threads = max(1, torch.get_num_threads())
         graph = f"[0:v][1:v]libvmaf=model={chosen}:n_threads={threads}:log_fmt=json:log_path={_LOG}"
-        command = [
+        command: list[str | Path] = [
             *(ffmpeg_with_libvmaf(), "-hide_banner", "-nostdin", "-loglevel", "error"),
             *(*raw, "-i", _DISTORTED),  # the distorted one first: swapped inputs give other scores without a word
             *(*raw, "-i", _REFERENCE),

@@ -17,7 +17,7 @@ from run_helpers import folder_of, write_clip
 from stvsr_bench.data.protocol import load_protocol, metric_group
 from stvsr_bench.data.sample import Sample
 from stvsr_bench.evaluation import strips
-from stvsr_bench.evaluation.scoring import Scorer, stale
+from stvsr_bench.evaluation.scoring import Metrics, Scorer, stale
 from stvsr_bench.evaluation.windowed import restore_sample
 from stvsr_bench.methods.base import Method, Report, Request
 from stvsr_bench.metrics.registry import metric_info

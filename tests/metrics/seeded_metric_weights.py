@@ -8,9 +8,9 @@ from functools import cache
 import torch
 from torchvision.models.optical_flow import raft_large
 
+from stvsr_bench.metrics.clip_vit import ClipVit
 from stvsr_bench.metrics.stlpips import Net, StLpipsNetwork
 from stvsr_bench.nn.alexnet import AlexNetFeatures
-from stvsr_bench.metrics.clip_vit import ClipVit
 from stvsr_bench.nn.pwcnet import PwcNet
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.nn.vgg import CHANNELS, Vgg16Features

@@ -12,9 +12,9 @@ from stvsr_bench.core.errors import WeightError
 from stvsr_bench.metrics.background_consistency import BackgroundConsistency
 from stvsr_bench.metrics.base import FrameBatch, build_metric
 from stvsr_bench.metrics.catalog import CATALOG
+from stvsr_bench.metrics.clip_vit import ClipVit, build_clip_vit
 from stvsr_bench.metrics.functional.background import clip_input, consistency
 from stvsr_bench.metrics.result import MetricResult
-from stvsr_bench.metrics.clip_vit import ClipVit, build_clip_vit
 from stvsr_bench.nn.seeded import seed_parameters
 
 Run = Callable[..., MetricResult]
