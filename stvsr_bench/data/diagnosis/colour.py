@@ -15,12 +15,17 @@ Colours = npt.NDArray[np.float32]
 """Mean RGB of cells, ``(cells, 3)``, in levels of 0 … 255."""
 Matrix = npt.NDArray[np.float64]
 
-GAIN = 0.08
-"""A fault must shrink the residual by a factor of exp(0.08), geometric mean of the three colour directions."""
-LIKENESS = (0.7, 1.3)
-"""Part of the fault's own change that must be seen: drift of colours by a method is of any size and direction."""
+GAIN = 0.1
+"""A fault must shrink the residual by a factor of exp(0.1), geometric mean of the three colour directions."""
+GAIN_WITHOUT_BIAS = 0.04
+"""The same with a constant of up to 1.5 levels per channel, which conversions leave, taken out of both residuals."""
+AMOUNT = (0.68, 1.35)
+"""How much of each part of a fault must be seen: drift of colours by a method is of any amount."""
+MEAN_LEVELS = 2.0
+"""With the fault applied, mean colours must agree to this many levels."""
 SMALLEST_CHANGE = 0.3
 """A fault that would change the colours by less (RMS, levels) cannot be told: gray pictures have no matrix."""
+_BIAS = 1.5  # converters that cut instead of rounding darken channels by about as many levels, each by another amount
 _CELLS = 28  # along the shorter side
 _ROUNDING = 0.02  # variance that averaging rounded samples leaves, levels²
 
@@ -60,14 +65,14 @@ class ColourFault:
         matrix: a key of :data:`MATRICES`.
         order: a key of :data:`ORDERS`.
         gain: logarithm of the factor by which it shrinks the residual.
-        likeness: how much of the fault's own change is seen; 1 is all of it.
+        amounts: how much of the range's and of the matrix's own change is seen; 1 is all of it.
     """
 
     range: str = ""
     matrix: str = ""
     order: str = ""
     gain: float = 0.0
-    likeness: float = 0.0
+    amounts: tuple[float, float] = (0.0, 0.0)
 
     @property
     def names(self) -> list[str]:
@@ -112,13 +117,40 @@ def find_fault(outputs: Colours, truths: Colours) -> tuple[ColourFault, float]:
         change = apply_fault(truth, fault) - truth
         if not fault.names or np.sqrt(np.mean(np.square(change))) < SMALLEST_CHANGE:
             continue
-        gain = base - _spread(plain - change)
+        left = plain - change
+        gain = base - _spread(left)
         highest = max(highest, gain)
-        inverse = np.linalg.inv(_moments(plain - change))
-        likeness = float(np.sum((plain @ inverse) * change) / np.sum((change @ inverse) * change))
-        if gain > max(GAIN, best.gain) and LIKENESS[0] < likeness < LIKENESS[1]:
-            best = ColourFault(*names, gain=float(gain), likeness=likeness)
+        if gain <= max(GAIN, best.gain) or np.abs(left.mean(axis=0)).max() > MEAN_LEVELS:
+            continue
+        if _spread(plain - _bias(plain)) - _spread(left - _bias(left)) < GAIN_WITHOUT_BIAS:
+            continue
+        amounts = _amounts(output, truth, fault, _moments(left))
+        wanted = [amount for amount, name in zip(amounts, names[:2], strict=True) if name]
+        if all(AMOUNT[0] < amount < AMOUNT[1] for amount in wanted):
+            best = ColourFault(*names, gain=float(gain), amounts=amounts)
     return best, float(highest)
+
+
+def _amounts(output: Matrix, truth: Matrix, fault: ColourFault, moments: Matrix) -> tuple[float, float]:
+    """Return how much of a range's and of a matrix's change is in the output, by least squares for both together.
+
+    Both are always fitted: a drift of contrast would otherwise pass for a matrix.
+    """
+    order = ColourFault(order=fault.order)
+    ranged = ColourFault(fault.range or "limited range shown as full", order=fault.order)
+    mixed = ColourFault(matrix=fault.matrix or "BT.601 decoded as BT.709", order=fault.order)
+    base = apply_fault(truth, order)
+    parts = [apply_fault(truth, part) - base for part in (ranged, mixed)]
+    inverse = np.linalg.inv(moments)
+    table = np.array([[np.sum((a @ inverse) * b) for b in parts] for a in parts])
+    seen = np.array([np.sum((a @ inverse) * (output - base)) for a in parts])
+    first, second = np.linalg.solve(table + 1e-9 * np.trace(table) * np.eye(2), seen)
+    return float(first), float(second)
+
+
+def _bias(residual: Matrix) -> Matrix:
+    """Return the small constant per channel that conversions leave; it says nothing of range or matrix."""
+    return np.asarray(np.clip(residual.mean(axis=0), -_BIAS, _BIAS))
 
 
 def _moments(residual: Matrix) -> Matrix:

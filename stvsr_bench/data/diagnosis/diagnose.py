@@ -139,7 +139,7 @@ def _tell_colour(report: _Report, pairs: Sequence[tuple[Picture, Picture]]) -> N
             f"the colours are those of the ground truth with {' and '.join(fault.names)}",
             names=fault.names,
             gain=fault.gain,
-            likeness=fault.likeness,
+            amounts=list(fault.amounts),
         )
 
 

@@ -25,6 +25,8 @@ SHIFT_PIXELS = 0.2
 _PAIRS = 8  # pairs of frames that a shift is estimated from
 _STEADY = 4.0  # a shift must be longer than this many times the spread between frames
 _CLEARER = 0.75  # shift and lag together must leave less than this part of the difference that either leaves alone
+_BETTER = 0.9  # a changing lag must leave less than this part of what a constant account leaves
+_RIVAL = "the scene moves so evenly that a lag and a shift look alike: part of it may be the other"
 _NOWHERE = Shift(0.0, 0.0, np.inf, np.inf, np.inf)
 
 
@@ -70,7 +72,7 @@ def account(looks: Sequence[Stretch]) -> Account:
     paths = [list(stretch.lags) for stretch in looks]
     along = _mean_at_lags(looks, [table[0] for table in tables])
     shift, lag, rival = _explain(looks, lag, reach, factor)
-    if found and along < _CLEARER * min(shift.after, lag.at_lag):
+    if found and along < _BETTER * min(shift.after, lag.at_lag):
         for stretch, path in zip(looks, paths, strict=True):
             stretch.lags = path
     elif timed:  # with the shift taken out, changes of the lag show as well as without one
@@ -94,7 +96,7 @@ def account(looks: Sequence[Stretch]) -> Account:
         lag=first,
         timed=timed,
         jumps=tuple(found),
-        rival=rival,
+        rival=None if found else rival,
     )
 
 
@@ -161,14 +163,15 @@ def _explain(looks: Sequence[Stretch], lag: Lag, reach: int, factor: int) -> tup
     nearest = min(others, key=lambda k: others[k].after) if others else 0
     simple = min(still.after, lag.at_lag)
     if nearest and others[nearest].after < _CLEARER * simple and _real(others[nearest], factor):
-        return others[nearest], Lag(float(nearest), lag.at_zero, others[nearest].after, lag.agreement), None
-    rival = None
-    if lag.frames and max(still.after, lag.at_lag) * _CLEARER < simple and _real(still, factor):
-        rival = "the scene moves so evenly that a lag and a shift look alike: it may be the other"
-    if lag.frames and lag.at_lag <= still.after:
-        here = others.get(int(lag.frames)) if lag.frames == int(lag.frames) else None
-        return here or Shift(0.0, 0.0, 0.0, lag.at_lag, lag.at_lag), lag, rival
-    return still, Lag(0.0, lag.at_zero, lag.at_zero, 0.0), rival
+        shift, chosen = others[nearest], Lag(float(nearest), lag.at_zero, others[nearest].after, lag.agreement)
+    elif lag.frames and lag.at_lag <= still.after:
+        nothing = Shift(0.0, 0.0, 0.0, lag.at_lag, lag.at_lag)
+        shift, chosen = others.get(int(lag.frames), nothing) if lag.frames == int(lag.frames) else nothing, lag
+    else:
+        shift, chosen = still, Lag(0.0, lag.at_zero, still.after, 0.0)
+    left = [other.after for k, other in {0: still, **others}.items() if k != chosen.frames]
+    rival = _RIVAL if left and _CLEARER * min(left) < chosen.at_lag else None
+    return shift, chosen, rival
 
 
 def _real(shift: Shift, factor: int) -> bool:
