@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from stvsr_bench.metrics.batch import FrameBatch, Maps, OneSide
 from stvsr_bench.nn.precision import use_exact_float32
 from stvsr_bench.nn.pwcnet import PwcNet, full_flow
-from stvsr_bench.nn.raft import build_raft, pad_to_eight, raft_flow
+from stvsr_bench.nn.raft import empty_raft, pad_to_eight, raft_flow
 from stvsr_bench.weights import service
 from stvsr_bench.weights.strict import load_strict
 
@@ -95,6 +95,21 @@ class PwcFlow(PairFlow):
 
     def full(self, compact: torch.Tensor, height: int, width: int) -> torch.Tensor:
         return full_flow(compact, height, width)
+
+
+def build_raft(tensors: Mapping[str, torch.Tensor], device: torch.device | str = "cpu") -> torch.nn.Module:
+    """Return RAFT for inference.
+
+    Args:
+        tensors: its state dict under torchvision's names.
+        device: where it runs.
+
+    Raises:
+        WeightError: the tensors are not those of RAFT.
+    """
+    network = empty_raft()
+    load_strict(network, tensors)
+    return network.eval().requires_grad_(False).to(device)
 
 
 class RaftFlow(PairFlow):

@@ -14,8 +14,9 @@ from stvsr_bench.metrics.batch import Maps
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.features import farneback, farneback_of, interleaved
 from stvsr_bench.metrics.functional.warping import halved, lai_error, occluded, warping_error
+from stvsr_bench.metrics.pair_flow import build_raft
 from stvsr_bench.nn.precision import use_exact_float32
-from stvsr_bench.nn.raft import build_raft, raft_flow
+from stvsr_bench.nn.raft import raft_flow
 from stvsr_bench.weights import service
 
 _HIDDEN = "every pixel is occluded or on a motion boundary"

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large  # type: ignore[import-untyped]
-
-from stvsr_bench.weights.strict import load_strict
 
 MINIMUM = 128
 """Shortest side that the network takes: its correlation pyramid halves an eighth of it three times."""
 
 
-def build_raft(tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> nn.Module:
-    """Return RAFT (large, 5.3 M parameters) for inference.
-
-    Args:
-        tensors: its state dict under torchvision's names.
-        device: where it runs.
-
-    Raises:
-        WeightError: the tensors are not those of RAFT.
+def empty_raft() -> nn.Module:
+    """Return RAFT (large, 5.3 M parameters) with whatever parameters it starts with.
 
     Source: Teed and Deng 2020 (arXiv:2003.12039).
     """
     network: nn.Module = raft_large(weights=None, progress=False)
-    load_strict(network, tensors)
-    return network.eval().requires_grad_(False).to(device)
+    return network
 
 
 def raft_flow(network: nn.Module, first: Tensor, second: Tensor, updates: int) -> Tensor:
     """Flow from ``first`` to ``second`` in pixels.
 
     Args:
-        network: from :func:`build_raft`.
+        network: with its parameters loaded.
         first: ``(1, 3, H, W)`` float32 RGB in [-1, 1]; sides are multiples of 8 and at least 128.
         second: likewise.
         updates: how often the flow is updated.

@@ -12,8 +12,8 @@ from torchvision.models.optical_flow import raft_large
 
 from stvsr_bench.core.errors import WeightError
 from stvsr_bench.metrics.clip_vit import ClipVit, build_clip_vit
+from stvsr_bench.metrics.pair_flow import build_raft
 from stvsr_bench.nn.pwcnet import PwcNet
-from stvsr_bench.nn.raft import build_raft
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.weights import known, service
 from stvsr_bench.weights.strict import load_strict

@@ -112,8 +112,9 @@ def _niqe(form: str, space: str, crop: int, note: str, aliases: tuple[str, ...] 
         version=1,
         title=f"NIQE {space.upper()} ({form}{f', crop {crop}' if crop else ''})",
         conventions=f"{_NIQE_SPACES[space]}; {f'{crop} pixels cut off every side' if crop else 'no border cut'}; "
-        "blocks of 96×96 pixels at full and at half size, what is over at the right and below is left out, no choice of sharp "
-        f"blocks; distance from the pristine model of natural images; {rounding}, which flat areas show; {MEAN}",
+        "blocks of 96×96 pixels at full and at half size, what is over at the right and below is left out, no choice "
+        "of sharp blocks; "
+        f"distance from the pristine model of natural images; {rounding}, which flat areas show; {MEAN}",
         unit="distance",
         higher_is_better=False,
         reference="none",
