@@ -19,6 +19,7 @@ from stvsr_bench.data.layout import detect_layout
 from stvsr_bench.evaluation.plan import resolve_device
 from stvsr_bench.metrics.availability import lacking
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
+from stvsr_bench.metrics.batch import frames_at_once
 from stvsr_bench.metrics.groups import parse_metrics
 from stvsr_bench.metrics.info import MetricInfo
 from stvsr_bench.metrics.registry import known_metrics, metric_info
@@ -28,7 +29,7 @@ from stvsr_bench.video.color import to_uint8
 from stvsr_bench.video.prefetch import PrefetchClip
 from stvsr_bench.video.reading import open_clip
 
-BATCH_PIXELS = 4_000_000  # pixels in a batch; no value depends on it
+READ_AHEAD = 16 << 20  # bytes; frames are read once and in order
 
 Source = Clip | torch.Tensor | np.ndarray[Any, Any] | str | os.PathLike[str]
 """A clip, an array of frames, a video file, a folder of frames, or a folder of clips."""
@@ -271,10 +272,10 @@ def _score(
     failed: dict[str, BenchError] = {}
     for metric in metrics:
         metric.start(name, len(pred))
-    size = max(1, BATCH_PIXELS // (pred.height * pred.width))
+    size = frames_at_once(pred.height, pred.width)
     with ExitStack() as stack:
-        reader = stack.enter_context(PrefetchClip(pred))
-        truth = None if gt is None else stack.enter_context(PrefetchClip(gt))
+        reader = stack.enter_context(PrefetchClip(pred, 1, READ_AHEAD))
+        truth = None if gt is None else stack.enter_context(PrefetchClip(gt, 1, READ_AHEAD))
         for begin in range(0, len(pred), size):
             frames = range(begin, min(begin + size, len(pred)))
             other = None if truth is None else truth.read(frames)

@@ -11,14 +11,12 @@ from stvsr_bench.core.errors import BenchError
 from stvsr_bench.data.sample import Sample
 from stvsr_bench.evaluation.store import score_key
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
+from stvsr_bench.metrics.batch import frames_at_once
 from stvsr_bench.metrics.catalog import MetricInfo
 from stvsr_bench.metrics.feature_store import FeatureStore
 from stvsr_bench.metrics.result import MetricResult, views
 from stvsr_bench.video.clip import Frames
 from stvsr_bench.video.hashed import HashedClip
-
-BATCH_PIXELS = 4_000_000
-"""Pixels that are scored at once: what metrics hold of a frame (feature maps) is many times its size."""
 
 
 class Metrics:
@@ -85,7 +83,7 @@ class Scorer:
         first, last = max(start, scored.start), min(start + len(block), scored.stop)
         if first >= last:
             return
-        size = max(1, BATCH_PIXELS // (block.shape[-2] * block.shape[-1]))
+        size = frames_at_once(int(block.shape[-2]), int(block.shape[-1]))
         for part in self._parts:
             for begin in range(max(first, part.start), min(last, part.stop), size):
                 end = min(begin + size, last, part.stop)

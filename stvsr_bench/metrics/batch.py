@@ -21,6 +21,19 @@ Maps = list[torch.Tensor]
 """A feature that may be stored: tensors with one entry for each frame or pair in front."""
 
 
+BATCH_PIXELS = 1_000_000
+"""Pixels that are scored at once: what metrics hold of a frame (feature maps) is many times its size."""
+
+
+def frames_at_once(height: int, width: int) -> int:
+    """Return how many frames of a size make a batch; no value depends on it, memory does.
+
+    >>> frames_at_once(480, 720), frames_at_once(2160, 3840)
+    (2, 1)
+    """
+    return max(1, BATCH_PIXELS // (height * width))
+
+
 class FrameBatch:
     """Consecutive scored frames of one clip, with the features that several metrics share.
 

@@ -106,7 +106,7 @@ def scores(sample: Sample, output: Clip, gt: Clip | None, block: int, *ids: str)
 
 @pytest.mark.parametrize("block", [1, 3, 5, 10])
 def test_no_pair_crosses_a_border(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stvsr_bench.evaluation.scoring.BATCH_PIXELS", 16 * 16 * 3)
+    monkeypatch.setattr("stvsr_bench.metrics.batch.BATCH_PIXELS", 16 * 16 * 3)
     output, gt = noise(10), noise(10, 1)
     got = scores(windowed(gt), output, gt, block, FLICKER, "psnr_rgb")
     whole = scores(

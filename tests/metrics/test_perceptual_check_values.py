@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -27,6 +28,10 @@ EVERY_THIRD = ("lpips_vgg_v0.1", "dists", "stlpips_alex")
 IDS = ("lpips_alex_v0.1", *EVERY_THIRD, "niqe_pyiqa_yiq")
 TOLERANCE = {"niqe_pyiqa_yiq": 1e-3}
 """1e-4 elsewhere; the rows' own allowance for NIQE is 1e-2."""
+EXHAUSTIVE = pytest.mark.skipif(
+    os.environ.get("STVSR_BENCH_EXHAUSTIVE") != "1",
+    reason="takes ten minutes; STVSR_BENCH_EXHAUSTIVE=1 runs it",
+)
 LOAD = service.load_weight
 """The service itself: the folder's fixture puts seeded parameters in its place."""
 
@@ -81,7 +86,11 @@ def bicubic(gt: torch.Tensor) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
-    ("clips", "names"), [(("walk",), ("lpips_alex_v0.1", "niqe_pyiqa_yiq")), (CLIPS, IDS)], ids=["walk", "all"]
+    ("clips", "names"),
+    [
+        pytest.param(("walk",), ("lpips_alex_v0.1", "niqe_pyiqa_yiq"), id="walk"),
+        pytest.param(CLIPS, IDS, id="all", marks=EXHAUSTIVE),
+    ],
 )
 def test_bicubic_x4_gives_the_check_values(
     clips: tuple[str, ...],

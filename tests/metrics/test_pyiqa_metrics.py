@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -31,6 +32,10 @@ Noise = Callable[..., torch.Tensor]
 CPU = torch.device("cpu")
 PYIQA = sorted(info.id for info in CATALOG.values() if "pyiqa" in info.needs)
 pyiqa = pytest.importorskip("pyiqa", reason="the extra 'iqa' is not installed")
+
+EXHAUSTIVE = pytest.mark.skipif(
+    os.environ.get("STVSR_BENCH_EXHAUSTIVE") != "1", reason="minutes for a frame; STVSR_BENCH_EXHAUSTIVE=1 runs it"
+)
 
 
 class ReachedError(AssertionError):
@@ -202,7 +207,7 @@ def reference(name: str, folder: Path, weight: str) -> Any:
     return pyiqa.create_metric(name, device=CPU, pretrained_model_path=str(path))
 
 
-@pytest.mark.parametrize("name", ["musiq_koniq", "nrqm", pytest.param("ilniqe", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["musiq_koniq", "nrqm", pytest.param("ilniqe", marks=EXHAUSTIVE)])
 def test_the_number_is_pyiqas_own(name: str, weights: Tensors, run: Run, noise: Noise, tmp_path: Path) -> None:
     info, pred = CATALOG[name], frames(noise, 1, 96, 131)
     expected = float(reference(str(info.params["model"]), tmp_path, info.weights[0])(pred.float() / 255))

@@ -19,7 +19,7 @@ from stvsr_bench.degradation.framewise import FRAMEWISE
 from stvsr_bench.degradation.imresize import imresize
 from stvsr_bench.metrics.base import FrameBatch, Metric, build_metric
 from stvsr_bench.metrics.catalog import CATALOG
-from stvsr_bench.metrics.functional.psnr import psnr_from_error, squared_error
+from stvsr_bench.metrics.functional.psnr import inner, mean_squared_error, psnr_from_mse, squared_error
 from stvsr_bench.metrics.functional.ssim import ssim_from_maps, ssim_maps
 
 CLIPS = ("calendar", "city", "foliage", "walk")
@@ -40,7 +40,8 @@ def in_batches(colour: str, border: int) -> Callable[[FrameBatch], list[tuple[fl
             pred, gt = (batch.feature(side, "y.rounded", batch.y(side).add(0.5).floor) for side in ("pred", "gt"))
             error = batch.feature("both", "error.rounded", lambda: squared_error(pred, gt))
             maps = batch.feature("both", "maps.rounded", lambda: ssim_maps(pred, gt))
-            return list(zip(psnr_from_error(error, 1, border), ssim_from_maps(maps, border), strict=True))
+            errors = mean_squared_error(error, 1, inner(batch.height, batch.width, border))
+            return list(zip(map(psnr_from_mse, errors), ssim_from_maps(maps, border), strict=True))
 
         return score
     space = {"Y float": "y_crop0", "RGB": "rgb"}[colour]
