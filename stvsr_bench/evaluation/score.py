@@ -130,7 +130,8 @@ def evaluate(
     pairs = _pairs(pred, gt)
     wanted: dict[str, bool] | None = None
     if metrics is not None:
-        wanted = parse_metrics(metrics) if isinstance(metrics, str) else dict.fromkeys(metrics, True)
+        names = parse_metrics(metrics) if isinstance(metrics, str) else dict.fromkeys(metrics, True)
+        wanted = {metric_info(name).id: named for name, named in names.items()}
     infos, left_out = _chosen(wanted, gt is not None)
     where = resolve_device(device)
     ready = [build_metric(info) for info in infos]
@@ -149,9 +150,13 @@ def evaluate(
                     raise
                 errors[name] = error
                 continue
-            if failed and len(pairs) == 1 and metrics is not None:
-                raise next(iter(failed.values()))
-            errors |= {f"{name}: {metric}": error for metric, error in failed.items()}
+            for identifier, fault in failed.items():
+                if wanted is None or not wanted[identifier]:  # nobody asked for it by name
+                    left_out.setdefault(identifier, fault.what)
+                elif len(pairs) == 1:
+                    raise fault
+                else:
+                    errors[f"{name}: {identifier}"] = fault
     finally:
         for metric in ready:
             metric.close()
@@ -160,9 +165,7 @@ def evaluate(
 
 def _chosen(wanted: Mapping[str, bool] | None, has_gt: bool) -> tuple[list[MetricInfo], dict[str, str]]:
     """The metrics to score with, and those left out with the reason; what is asked for by name must be possible."""
-    if wanted is None:
-        wanted = dict.fromkeys(known_metrics(), False)
-    named = {metric_info(name).id: asked for name, asked in wanted.items()}
+    named = dict.fromkeys(known_metrics(), False) if wanted is None else wanted
     infos = [metric_info(name) for name in named]
     needing = [info.id for info in infos if info.reference == "full" and not has_gt]
     if asked := [name for name in needing if named[name]]:
