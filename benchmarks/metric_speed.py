@@ -82,9 +82,7 @@ class UsualWay:
         self.flow_network = flow_network
         self.dists: Any = None
         if "dists" in names:
-            from pyiqa.archs.dists_arch import DISTS
-
-            self.dists = DISTS(pretrained=False).eval()
+            self.dists = _empty_dists().eval()
             _load_dists(self.dists)
 
     @torch.no_grad()
@@ -206,6 +204,19 @@ def _load_lpips(package: torch.nn.Module) -> None:
             index = name.split(".")[1] if name.startswith("lins") else name[3]
             state[name] = heads[f"lin{index}.model.1.weight"]
     package.load_state_dict(state)
+
+
+def _empty_dists() -> torch.nn.Module:
+    """pyiqa's DISTS without the download of VGG16 that its constructor makes."""
+    from unittest.mock import patch
+
+    import torchvision
+
+    plain = torchvision.models.vgg16
+    with patch.object(torchvision.models, "vgg16", lambda **_: plain(weights=None)):
+        from pyiqa.archs.dists_arch import DISTS
+
+        return DISTS(pretrained=False)  # type: ignore[no-any-return]
 
 
 def _load_dists(package: torch.nn.Module) -> None:

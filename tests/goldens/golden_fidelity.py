@@ -64,7 +64,7 @@ def by_name(ids: dict[str, str]) -> Callable[[Golden, re.Match[str]], dict[str, 
 _PAIR = r"pairs/(.+/(?:bic|blend|gt))"
 CLAIMS = [
     *(Claim(rf"{_PAIR}/psnr/({name})", by_name(PSNR), 1e-3 if "basicsr" not in name else 1e-4) for name in PSNR),
-    *(Claim(rf"{_PAIR}/ssim/({name})", by_name(SSIM), 1e-6) for name in SSIM),
+    *(Claim(rf"{_PAIR}/ssim/({name})", by_name(SSIM), 3e-6 if "basicsr" not in name else 1e-6) for name in SSIM),
     Claim(
         rf"{_PAIR}/psnr/pooled_mse_rgb", lambda golden, match: scored(golden, match[1], "psnr_rgb_pooled").value, 1e-4
     ),
