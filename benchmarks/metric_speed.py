@@ -207,7 +207,7 @@ def _load_lpips(package: torch.nn.Module) -> None:
 
 
 def _empty_dists() -> torch.nn.Module:
-    """pyiqa's DISTS without the download of VGG16 that its constructor makes."""
+    """DISTS of pyiqa, without the download of VGG16 that its constructor makes."""
     from unittest.mock import patch
 
     import torchvision
