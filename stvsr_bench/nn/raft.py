@@ -42,6 +42,7 @@ def pad_to_eight(frame: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
 
     Source: the padding for Sintel of the authors' code.
 
+    >>> import torch
     >>> pad_to_eight(torch.zeros(1, 3, 65, 88))[1]
     (slice(3, 68, None), slice(0, 88, None))
     """

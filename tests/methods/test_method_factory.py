@@ -146,6 +146,8 @@ _WEIGHT = {"name": "w", "licence": "MIT", "tensor_hash": "0" * 64, "reader": "to
 def test_a_card_is_accepted() -> None:
     assert MethodCard.model_validate(_card()).scales is None
     assert MethodCard.model_validate(_card(weights=[_WEIGHT])).weights[0].published
+    by_revision = {**_WEIGHT, "tensor_hash": None}  # a hub's revision fixes the file's content
+    assert MethodCard.model_validate(_card(weights=[by_revision])).weights[0].published
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,11 @@ def test_a_card_is_accepted() -> None:
         {"paper": {"title": "T", "venue": None, "year": 2025, "arxiv": "25.1"}},
         {"weights": [{"name": "w", "licence": None}]},
         {"weights": [{**_WEIGHT, "tensor_hash": "abc"}]},
-        {"weights": [{**_WEIGHT, "tensor_hash": None}]},
+        {
+            "weights": [
+                {**_WEIGHT, "tensor_hash": None, "channels": [_HUB, {"kind": "address", "url": "https://x.org/a"}]}
+            ]
+        },
         {"weights": [{**_WEIGHT, "reader": None}]},
         {"weights": [{**_WEIGHT, "channels": [{**_HUB, "revision": None}]}]},
         {"weights": [{**_WEIGHT, "channels": [{**_HUB, "kind": "ftp"}]}]},
