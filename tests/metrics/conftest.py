@@ -14,17 +14,30 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tes
 from seeded_metric_weights import seeded_weight
 
 from stvsr_bench.metrics.base import FrameBatch, build_metric
-from stvsr_bench.metrics.catalog import MetricInfo
+from stvsr_bench.metrics.catalog import CATALOG, MetricInfo
 from stvsr_bench.metrics.result import MetricResult
 from stvsr_bench.weights import service
 
 Run = Callable[..., MetricResult]
+LOAD = service.load_weight
+"""The service itself, before the tests put seeded parameters in its place."""
 
 
 @pytest.fixture(autouse=True)
 def seeded_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Metrics run with seeded parameters here; ``tests/goldens`` compares values with the published ones."""
     monkeypatch.setattr(service, "load_weight", seeded_weight)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, require_weights: Callable[..., None]) -> Callable[..., None]:
+    """A function that gives the named metrics their published parameters, or skips or fails as ``require_weights``."""
+
+    def use(*metrics: str) -> None:
+        monkeypatch.setattr(service, "load_weight", LOAD)
+        require_weights(*(weight for name in metrics for weight in CATALOG[name].weights))
+
+    return use
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,17 @@ def test_a_full_or_closed_disk_only_leaves_a_note(tmp_path: Path, clips: tuple[t
     with FeatureStore(tmp_path / "file" / "below") as store:
         assert score(*clips, store) == score(*clips, None)
     assert "not kept" in str(store.note)
+
+
+def test_what_a_killed_process_left_is_swept_and_what_another_writes_is_not(
+    tmp_path: Path, clips: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    left, fresh = tmp_path / "a" / ".tmp-left.safetensors", tmp_path / "a" / ".tmp-fresh.safetensors"
+    left.parent.mkdir()
+    for file in (left, fresh):
+        file.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    with FeatureStore(tmp_path) as store:
+        score(*clips, store)
+    assert not left.exists()
+    assert fresh.exists()

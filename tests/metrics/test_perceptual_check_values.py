@@ -15,11 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from stvsr_bench.core.errors import WeightError
 from stvsr_bench.degradation.imresize import imresize
 from stvsr_bench.metrics.base import FrameBatch, build_metric
 from stvsr_bench.metrics.catalog import CATALOG, find_metric
-from stvsr_bench.weights import service
 
 CLIPS = ("calendar", "city", "foliage", "walk")
 RANGES = (("cv401", "cv420"), ("cv431", "cv435"))
@@ -32,19 +30,6 @@ EXHAUSTIVE = pytest.mark.skipif(
     os.environ.get("STVSR_BENCH_EXHAUSTIVE") != "1",
     reason="takes ten minutes; STVSR_BENCH_EXHAUSTIVE=1 runs it",
 )
-LOAD = service.load_weight
-"""The service itself: the folder's fixture puts seeded parameters in its place."""
-
-
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parameters as published; skips where they cannot be had."""
-    monkeypatch.setattr(service, "load_weight", LOAD)
-    for weight in dict.fromkeys(weight for name in IDS for weight in CATALOG[name].weights):
-        try:
-            LOAD(weight)
-        except WeightError as error:
-            pytest.skip(f"not compared, {weight} cannot be had: {error}")
 
 
 def known(folder: Path) -> dict[tuple[str, str], float]:
@@ -84,7 +69,6 @@ def bicubic(gt: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
     ("clips", "names"),
     [
@@ -97,8 +81,10 @@ def test_bicubic_x4_gives_the_check_values(
     names: tuple[str, ...],
     shared_data: Path,
     shared_reported: Path,
+    published: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    published(*names)
     wanted = known(shared_reported)
     measured = {clip: scores(shared_data / "Vid4" / clip / "hr", bicubic, names) for clip in clips}
     if len(clips) == len(CLIPS):
@@ -110,9 +96,11 @@ def test_bicubic_x4_gives_the_check_values(
     assert {key: d for key, d in off.items() if not abs(d) <= TOLERANCE.get(key[1], 1e-4)} == {}
 
 
-@pytest.mark.usefixtures("published")
-def test_one_frame_of_vid4_lies_near_its_clip(shared_data: Path, shared_reported: Path) -> None:
+def test_one_frame_of_vid4_lies_near_its_clip(
+    shared_data: Path, shared_reported: Path, published: Callable[..., None]
+) -> None:
     """A quick look: the first frame of walk, whose values lie within a tenth of the clip's."""
+    published(*IDS)
     wanted = known(shared_reported)
     gt = read(sorted((shared_data / "Vid4" / "walk" / "hr").iterdir())[0])
     batch = FrameBatch(bicubic(gt), gt, [0])

@@ -14,29 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from stvsr_bench.core.errors import WeightError
 from stvsr_bench.degradation.imresize import imresize
 from stvsr_bench.metrics.base import FrameBatch, build_metric
 from stvsr_bench.metrics.catalog import CATALOG
-from stvsr_bench.weights import service
 
 CLIPS = ("calendar", "city", "foliage", "walk")
 IDS = {"tlp_uncropped_x100": "tlp_uncropped", "tlp_crop_8x8_x100": "tlp_crop_8x8", "tlp_tecogan_x100": "tlp_tecogan"}
 RANGE = (("cv421", "cv430"), ("cv436", "cv440"))
 TOLERANCE = 1e-4
-LOAD = service.load_weight
-"""The service itself: the folder's fixture puts seeded parameters in its place."""
-
-
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AlexNet and the heads as published; skips where they cannot be had."""
-    monkeypatch.setattr(service, "load_weight", LOAD)
-    for weight in CATALOG["tlp_uncropped"].weights:
-        try:
-            LOAD(weight)
-        except WeightError as error:
-            pytest.skip(f"not compared, {weight} cannot be had: {error}")
 
 
 def known(folder: Path) -> dict[tuple[str, str], float]:
@@ -76,11 +61,15 @@ def differences(shared_data: Path, shared_reported: Path, clips: tuple[str, ...]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("clips", [("walk",), CLIPS], ids=["walk", "all"])
 def test_bicubic_x4_gives_the_check_values(
-    clips: tuple[str, ...], shared_data: Path, shared_reported: Path, capsys: pytest.CaptureFixture[str]
+    clips: tuple[str, ...],
+    shared_data: Path,
+    shared_reported: Path,
+    published: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    published(*IDS.values())
     off = differences(shared_data, shared_reported, clips)
     with capsys.disabled():
         print(f"\ntLP on Vid4: {len(off)} rows, largest difference {max(map(abs, off.values())):.2g}")

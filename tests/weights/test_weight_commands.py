@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from toy_weights import MEMBER, WHEEL, Server, pypi, torch_bytes, toy_tensors, weight, wheel, write_card
-
-from stvsr_bench.cli.app import main
 
 TENSORS = toy_tensors()
 MEMBERS = {MEMBER: torch_bytes(TENSORS)}
@@ -37,31 +35,6 @@ class Toy(Method):
 """
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command gave back."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Run a command in this process, from an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> Answer:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(arguments)
-        out, err = capfd.readouterr()
-        return Answer(int(left.value.code or 0), out, err)
-
-    return run
-
-
 @pytest.fixture(autouse=True)
 def card(cache: Path, cards: Path) -> None:
     write_card(cards, weight("w", TENSORS, [pypi(DATA, MEMBERS)], size=len(MEMBERS[MEMBER])))
@@ -81,7 +54,7 @@ def run(tmp_path: Path) -> list[str]:
     ]
 
 
-def test_fetch_and_list(call: Callable[..., Answer], server: Server, use_index: Callable[..., None]) -> None:
+def test_fetch_and_list(call: Callable[..., Any], server: Server, use_index: Callable[..., None]) -> None:
     use_index(server.add_index(DATA))
     listed = call("list", "weights")
     assert listed.status == 0
@@ -106,7 +79,7 @@ def test_fetch_and_list(call: Callable[..., Answer], server: Server, use_index: 
     assert any("toynet/w " in line and "present" in line for line in call("list", "weights").out.splitlines())
 
 
-def test_names_that_fetch_accepts(call: Callable[..., Answer]) -> None:
+def test_names_that_fetch_accepts(call: Callable[..., Any]) -> None:
     def ids(*names: str) -> set[str]:
         answer = call("fetch", *names, "--dry-run")
         assert answer.status == 0, answer.err
@@ -121,7 +94,7 @@ def test_names_that_fetch_accepts(call: Callable[..., Answer]) -> None:
     assert "nearest known: toynet" in unknown.err
 
 
-def test_fetch_from_a_folder(call: Callable[..., Answer], tmp_path: Path) -> None:
+def test_fetch_from_a_folder(call: Callable[..., Any], tmp_path: Path) -> None:
     carried = tmp_path / "carried"
     assert call("fetch", "toynet", "--from", str(carried)).status == 2
     carried.mkdir()
@@ -135,7 +108,7 @@ def test_fetch_from_a_folder(call: Callable[..., Answer], tmp_path: Path) -> Non
 
 
 def test_a_run_says_what_it_needs_and_fetches_it(
-    call: Callable[..., Answer], run: list[str], server: Server, use_index: Callable[..., None], tmp_path: Path
+    call: Callable[..., Any], run: list[str], server: Server, use_index: Callable[..., None], tmp_path: Path
 ) -> None:
     use_index(server.add_index(DATA))
     dry = call(*run, "--dry-run", "offline=true")
@@ -158,7 +131,7 @@ def test_a_run_says_what_it_needs_and_fetches_it(
     assert call(*run, "offline=maybe").status == 2
 
 
-def test_a_run_without_its_weight_cannot_start(call: Callable[..., Answer], run: list[str], tmp_path: Path) -> None:
+def test_a_run_without_its_weight_cannot_start(call: Callable[..., Any], run: list[str], tmp_path: Path) -> None:
     answer = call(*run)
     assert answer.status == 2
     assert "toynet/w" in answer.err
