@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +18,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from stvsr_bench.core.atomic import atomic_write
+from stvsr_bench.core.atomic import TEMPORARY_PREFIX, atomic_write
 from stvsr_bench.core.errors import ResultError
 from stvsr_bench.core.slug import slug
 
 _LOG = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
+_ABANDONED = 3600.0  # seconds after which a temporary file belongs to nobody: one takes less than a second to write
 _WAITING = 4  # features that may wait for the disk; each is some megabytes
 
 
@@ -148,9 +150,15 @@ def _environment(device: torch.device) -> str:
 
 
 def _size(folder: Path) -> int:
+    """Bytes of the files below ``folder``; what killed processes left half-written is removed."""
     total = 0
     for root, _, files in os.walk(folder):
         for file in files:
+            path = os.path.join(root, file)
             with suppress(OSError):
-                total += os.path.getsize(os.path.join(root, file))
+                state = os.stat(path)
+                if file.startswith(TEMPORARY_PREFIX) and state.st_mtime < time.time() - _ABANDONED:
+                    os.unlink(path)
+                    continue
+                total += state.st_size
     return total
