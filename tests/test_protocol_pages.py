@@ -9,8 +9,9 @@ import pytest
 
 from stvsr_bench.core import registry
 from stvsr_bench.data.frame_rules import ALL, parse_windows
-from stvsr_bench.data.protocol import Protocol, known_protocols, load_protocol, metric_group
+from stvsr_bench.data.protocol import Protocol, known_protocols, load_protocol
 from stvsr_bench.degradation.registry import DEGRADATIONS
+from stvsr_bench.metrics.groups import group_ids
 from stvsr_bench.metrics.registry import metric_info
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "protocols"
@@ -72,7 +73,7 @@ def test_a_page_agrees_with_its_protocol(name: str) -> None:
 
 @pytest.mark.parametrize("name", known_protocols())
 def test_default_metrics_exist(name: str) -> None:
-    assert [metric_info(metric) for metric in metric_group(load_protocol(name).metrics)]
+    assert [metric_info(metric) for metric in group_ids(load_protocol(name).metrics)]
 
 
 def test_every_degradation_is_used_by_a_protocol() -> None:

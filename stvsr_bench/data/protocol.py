@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stvsr_bench.core.cards import load_card, read_yaml
+from stvsr_bench.core.cards import load_card
 from stvsr_bench.core.dataset_card import DatasetKind
 from stvsr_bench.core.errors import CardError, ConfigError, IncompatibleError, UnknownNameError
 from stvsr_bench.core.paths import conf_dir
@@ -155,20 +155,6 @@ def load_protocol(name: str) -> Protocol:
             action="rename the file or correct its id and version",
         )
     return protocol
-
-
-def metric_group(name: str) -> list[str]:
-    """Return the metric ids of the group ``name``.
-
-    Raises:
-        UnknownNameError: there is no such group in ``conf/metrics/``.
-    """
-    path = conf_dir() / "metrics" / f"{name}.yaml"
-    if not path.is_file() or name == AUTO:
-        known = sorted(found.stem for found in path.parent.glob("*.yaml") if found.stem != AUTO)
-        raise UnknownNameError("metrics group", name, known, f"see {path.parent}")
-    ids: list[str] = read_yaml(path)["ids"]
-    return ids
 
 
 def fits(

@@ -17,10 +17,10 @@ from stvsr_bench.data.protocol import (
     Protocol,
     known_protocols,
     load_protocol,
-    metric_group,
     require_fit,
     resolve_auto,
 )
+from stvsr_bench.metrics.groups import group_ids
 
 if TYPE_CHECKING:
     from stvsr_bench.data.dataset import Dataset
@@ -177,7 +177,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     if makes_sets(protocol):
         notes.append("LQ sets are made on first use and stored; `stvsr-bench prepare` makes them ahead of time")
     if metrics is None:
-        metrics = _metrics(metric_group(protocol.metrics))
+        metrics = _metrics(group_ids(protocol.metrics))
         assert metrics is not None
         config = {**config, "metrics": {"ids": [info.id for info in metrics]}}
     sources, partial = selection.apply(dataset.sources(), dataset.name)

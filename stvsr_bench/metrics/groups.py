@@ -10,6 +10,7 @@ from stvsr_bench.metrics.registry import known_metrics, metric_info
 
 AUTO = "auto"
 """Stands for the group that a protocol names, and is no group itself."""
+_WHERE = "see `stvsr-bench list metrics` and docs/metrics.md"
 
 
 def known_groups() -> list[str]:
@@ -26,7 +27,7 @@ def group_ids(name: str) -> list[str]:
     """
     path = conf_dir() / "metrics" / f"{name}.yaml"
     if name not in known_groups():
-        raise UnknownNameError("metrics group", name, known_groups())
+        raise UnknownNameError("metrics group", name, known_groups(), _WHERE)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     ids = content.get("ids") if isinstance(content, dict) else None
     if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
@@ -56,5 +57,5 @@ def parse_metrics(text: str) -> dict[str, bool]:
             found[metric_info(name).id] = True
         except UnknownNameError as error:
             names = [n for info in known_metrics().values() for n in (info.id, *info.aliases)]
-            raise UnknownNameError("metric or group", name, [*names, *groups]) from error
+            raise UnknownNameError("metric or group", name, [*names, *groups], _WHERE) from error
     return found

@@ -16,7 +16,6 @@ from stvsr_bench.data.protocol import (
     fitting_protocols,
     known_protocols,
     load_protocol,
-    metric_group,
     require_fit,
     resolve_auto,
 )
@@ -207,14 +206,6 @@ def test_auto_heeds_how_much_larger_than_its_lq_the_gt_is() -> None:
     assert "given-x4t2up" in str(caught.value)  # which needs no GT, so its size does not matter
     with pytest.raises(IncompatibleError):
         found("stvsr", None, 2)
-
-
-def test_metric_groups() -> None:
-    assert "psnr_y_crop4" in metric_group("default")
-    with pytest.raises(UnknownNameError, match="unknown metrics group 'defalt'; accepted: nearest known: default"):
-        metric_group("defalt")
-    with pytest.raises(UnknownNameError):
-        metric_group("auto")
 
 
 def test_pairs_that_do_not_fit_list_those_that_do() -> None:

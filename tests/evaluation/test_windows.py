@@ -14,12 +14,13 @@ import pytest
 import torch
 from run_helpers import folder_of, write_clip
 
-from stvsr_bench.data.protocol import load_protocol, metric_group
+from stvsr_bench.data.protocol import load_protocol
 from stvsr_bench.data.sample import Sample
 from stvsr_bench.evaluation import strips
 from stvsr_bench.evaluation.scoring import Metrics, Scorer, stale
 from stvsr_bench.evaluation.windowed import restore_sample
 from stvsr_bench.methods.base import Method, Report, Request
+from stvsr_bench.metrics.groups import group_ids
 from stvsr_bench.metrics.registry import metric_info
 from stvsr_bench.video.clip import ArrayClip, Clip, Frames
 from stvsr_bench.video.hashed import HashedClip
@@ -222,9 +223,9 @@ def test_the_protocol_names_the_metrics_unless_the_user_does(
         assert call(*base, *wish, f"results_dir={folder}").status == 0
     runs = {f: json.loads(next(tmp_path.glob(f"{f}/**/run.json")).read_text()) for f in ("auto", "named", "own")}
     assert {folder: run["metrics"] for folder, run in runs.items()} == {
-        "auto": metric_group("fast"),
-        "named": metric_group("psnr_ssim"),
+        "auto": group_ids("fast"),
+        "named": group_ids("psnr_ssim"),
         "own": ["psnr_rgb"],
     }
     # A run repeats from what it recorded: the group is resolved there.
-    assert runs["auto"]["config"]["metrics"] == {"ids": metric_group("fast")}
+    assert runs["auto"]["config"]["metrics"] == {"ids": group_ids("fast")}

@@ -89,3 +89,12 @@ def test_the_page_explains_every_group_and_lists_every_metric(page: str) -> None
 def test_an_unknown_name_lists_groups_too() -> None:
     with pytest.raises(UnknownNameError, match="diffst"):
         parse_metrics("difst")
+
+
+def test_unknown_groups_name_the_nearest_and_where_to_look() -> None:
+    with pytest.raises(UnknownNameError, match="unknown metrics group 'defalt'; accepted: nearest known: default"):
+        group_ids("defalt")
+    with pytest.raises(UnknownNameError):
+        group_ids("auto")  # stands for a group, and is none
+    with pytest.raises(UnknownNameError, match=r"see `stvsr-bench list metrics` and docs/metrics\.md"):
+        parse_metrics("psmr")
