@@ -101,7 +101,7 @@ def restore(
     import torch
 
     from stvsr_bench.evaluation.plan import resolve_device
-    from stvsr_bench.evaluation.restore import factor, restore_clip
+    from stvsr_bench.evaluation.restore import factors, restore_clip
     from stvsr_bench.methods.base import Request
     from stvsr_bench.video.clip import ArrayClip, Clip
     from stvsr_bench.video.reading import open_clip
@@ -119,8 +119,7 @@ def restore(
     if output is not None:
         path, _ = restore_clip(clip, os.fspath(output), method, device=where, dtype=dtype, seed=seed)
         return open_clip(path)
-    scale = factor("scale", method.scale, method.scales, method.method_id)
-    time_scale = factor("time_scale", method.time_scale, method.time_scales, method.method_id)
+    scale, time_scale = factors(method)
     method.setup(where, dtype)
     try:
         blocks = list(method.restore(clip, Request(scale=scale, time_scale=time_scale, seed=seed, name=clip.name)))

@@ -58,24 +58,30 @@ def parse_crop(text: str, height: int, width: int) -> tuple[int, int, int, int]:
     return y, x, h, w
 
 
-def factor(name: str, given: Any, accepted: Any, method: str) -> int:
-    """Return a spatial or temporal factor: the given one, or the only one that the method has.
+def factors(method: Method) -> tuple[float, int]:
+    """Return φs and φt of ``method``: the configured ones, or the only ones that it has.
 
     Raises:
-        ConfigError: none is given and the method takes several, or the given one is not among them.
+        ConfigError: one of them is not configured and the method takes several, or it is not among them.
     """
-    listed = "any whole number from 1" if accepted is None else ", ".join(map(str, sorted(accepted)))
+    scale = _factor("scale", method.scale, method.scales, method)
+    return scale, int(_factor("time_scale", method.time_scale, method.time_scales, method))
+
+
+def _factor(name: str, given: float | None, able: frozenset[int] | None, method: Method) -> float:
+    whole = "" if name == "scale" and method.fractional_scales else "whole "
+    listed = f"any {whole}number from 1" if able is None else ", ".join(map(str, sorted(able)))
     if given is None:
-        if accepted is not None and len(accepted) == 1:
-            return int(next(iter(accepted)))
+        if able is not None and len(able) == 1:
+            return next(iter(able))
         raise ConfigError(
-            f"method '{method}' does not fix its {name.replace('_', ' ')}",
+            f"method '{method.method_id}' does not fix its {name.replace('_', ' ')}",
             got=f"no method.{name}",
             accepted=listed,
             action=f"add method.{name}=N",
         )
-    if not isinstance(given, int) or given < 1 or (accepted is not None and given not in accepted):
-        raise ConfigError(f"option method.{name}", got=repr(given), accepted=f"{listed} (method '{method}')")
+    if able is not None and given not in able:
+        raise ConfigError(f"option method.{name}", got=repr(given), accepted=f"{listed} (method '{method.method_id}')")
     return given
 
 
@@ -111,8 +117,7 @@ def restore_clip(
     from stvsr_bench.video.prefetch import PrefetchClip
     from stvsr_bench.video.writing import FALLBACK_RATE, open_writer
 
-    scale = factor("scale", method.scale, method.scales, method.method_id)
-    time_scale = factor("time_scale", method.time_scale, method.time_scales, method.method_id)
+    scale, time_scale = factors(method)
     target = user_path(output)
     kind = WRITERS.get(target.suffix.lower())
     if kind is None:
@@ -129,7 +134,7 @@ def restore_clip(
     try:
         with (
             PrefetchClip(clip) as reader,
-            open_writer(target, kind, clip.height * scale, clip.width * scale, rate) as writer,
+            open_writer(target, kind, *request.size(clip.height, clip.width), rate) as writer,
         ):
             done = 0
             for block in method.restore(reader, request, report):

@@ -8,6 +8,7 @@ crops back, tiles, retries smaller when memory runs out, measures, and checks wh
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Request:
     """What one ``restore`` call must produce.
 
     Attributes:
-        scale: φs, output pixels per LQ pixel along each side.
+        scale: φs, output pixels per LQ pixel along each side; whole, except for methods with ``fractional_scales``.
         time_scale: φt, output frame intervals per LQ frame interval.
         seed: of the run or, already derived from it, of the sample.
         name: the sample's name; with ``seed`` it fixes the random numbers.
@@ -70,12 +71,25 @@ class Request:
         sample_frames: frames of the sample's whole output; ``None`` where this request is all of it.
     """
 
-    scale: int
+    scale: float
     time_scale: int
     seed: int = 0
     name: str = "clip"
     first_frame: int = 0
     sample_frames: int | None = None
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width that an LQ frame of ``height`` and ``width`` becomes."""
+        return scaled_side(height, self.scale), scaled_side(width, self.scale)
+
+
+def scaled_side(side: int, scale: float) -> int:
+    """Pixels that ``side`` pixels become at ``scale``: what is left of a pixel is dropped, as torch does.
+
+    >>> scaled_side(96, 4), scaled_side(7, 1.5)
+    (384, 10)
+    """
+    return math.floor(side * scale)
 
 
 @dataclass
@@ -145,6 +159,7 @@ class Method(ABC):
         version: raised by any change that moves a pixel.
         task: ``vsr`` (φt = 1), ``vfi`` (φs = 1) or ``stvsr``.
         scales: the φs it can do; ``None``: every one from 1 (always 1 for ``vfi``).
+        fractional_scales: whether φs need not be a whole number; an output side is then ``floor(φs·side)``.
         time_scales: the φt it can do, likewise (always 1 for ``vsr``).
         presets: the accepted values of ``preset``, besides ``None``.
         size_rule: LQ sizes it accepts; the base class pads to it and crops back.
@@ -173,6 +188,7 @@ class Method(ABC):
     version: ClassVar[int] = 1
     task: Task
     scales: frozenset[int] | None = None
+    fractional_scales: bool = False
     time_scales: frozenset[int] | None = None
     presets: frozenset[str] = frozenset()
     size_rule: SizeRule = SizeRule()
@@ -197,7 +213,7 @@ class Method(ABC):
         self,
         *,
         name: str,
-        scale: int | None = None,
+        scale: float | None = None,
         time_scale: int | None = None,
         preset: str | None = None,
         allow_untrained: bool = False,
@@ -214,12 +230,12 @@ class Method(ABC):
             self.time_scales = frozenset({1})
         if self.task == "vfi":
             self.scales = frozenset({1})
-        for knob, value in (("scale", scale), ("time_scale", time_scale)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        for knob, value, fractional in (("scale", scale, self.fractional_scales), ("time_scale", time_scale, False)):
+            if value is not None and not is_factor(value, fractional=fractional):
                 raise ConfigError(
                     f"method '{name}': {knob} is not a factor",
                     got=repr(value),
-                    accepted="a whole number from 1, or null",
+                    accepted=f"{'a' if fractional else 'a whole'} number from 1, or null",
                 )
         if preset is not None and preset not in self.presets:
             raise ConfigError(
@@ -269,11 +285,12 @@ class Method(ABC):
 
     # ------------------------------------------------------------------ factors
 
-    def factors(self) -> tuple[int | None, int | None]:
+    def factors(self) -> tuple[float | None, int | None]:
         """φs and φt where the configuration or the method leaves no choice, else ``None``."""
-        return (_only(self.scale, self.scales), _only(self.time_scale, self.time_scales))
+        time_scale = _only(self.time_scale, self.time_scales)
+        return (_only(self.scale, self.scales), None if time_scale is None else int(time_scale))
 
-    def misfit(self, scale: int, time_scale: int) -> str | None:
+    def misfit(self, scale: float, time_scale: int) -> str | None:
         """Say why the method cannot do ``scale`` and ``time_scale``, or ``None`` when it can.
 
         A configured ``scale`` or ``time_scale`` is checked too: in a run it may only repeat the protocol's.
@@ -282,6 +299,8 @@ class Method(ABC):
             ("φs", "scale", scale, self.scale, self.scales),
             ("φt", "time_scale", time_scale, self.time_scale, self.time_scales),
         ):
+            if not is_factor(value, fractional=knob == "scale" and self.fractional_scales):
+                return f"it does whole factors from 1, and {label} is {value}"
             if able is not None and value not in able:
                 return f"it does {label} {', '.join(map(str, sorted(able)))}, not {value}"
             if fixed is not None and value != fixed:
@@ -343,7 +362,7 @@ class Method(ABC):
         return self._checked(clip, request, report if report is not None else Report())
 
     def _checked(self, clip: Clip, request: Request, report: Report) -> Iterator[Frames]:
-        size = (clip.height * request.scale, clip.width * request.scale)
+        size = request.size(clip.height, clip.width)
         total = (len(clip) - 1) * request.time_scale + 1
         given = 0
         for block in self.restore_stream(clip, request, report):
@@ -391,7 +410,18 @@ class Method(ABC):
         raise NotImplementedError(f"{type(self).__name__} has neither restore_float, restore_block nor restore_stream")
 
 
-def _only(fixed: int | None, able: frozenset[int] | None) -> int | None:
+def is_factor(value: object, *, fractional: bool) -> bool:
+    """Say whether ``value`` is a factor from 1: whole, or any finite number where ``fractional``.
+
+    >>> is_factor(4, fractional=False), is_factor(1.5, fractional=False), is_factor(1.5, fractional=True)
+    (True, False, True)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 1 <= value < math.inf and (fractional or isinstance(value, int))
+
+
+def _only(fixed: float | None, able: frozenset[int] | None) -> float | None:
     if fixed is not None:
         return fixed
     return next(iter(able)) if able is not None and len(able) == 1 else None

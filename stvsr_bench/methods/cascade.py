@@ -124,11 +124,12 @@ class Cascade(Method):
         reports = {role: report.child(role) for role in (first_role, second_role)}
         reports[first_role].stage(first.name)  # stages stand in the order of the data, though the second starts first
         between = requests[first_role]
+        height, width = between.size(clip.height, clip.width)
         frames = StreamClip(
             first.restore(clip, between, reports[first_role]),
             length=(len(clip) - 1) * between.time_scale + 1,
-            height=clip.height * between.scale,
-            width=clip.width * between.scale,
+            height=height,
+            width=width,
             name=clip.name,
             frame_rate=clip.frame_rate * between.time_scale if clip.frame_rate is not None else None,
             spool=second.reads == "random",

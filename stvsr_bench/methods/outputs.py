@@ -117,7 +117,7 @@ class Outputs(Method):
         made = open_clip(path, request.name)
         got = (len(made), made.height, made.width)
         frames = (len(clip) - 1) * request.time_scale + 1
-        wanted = (request.sample_frames or frames, clip.height * request.scale, clip.width * request.scale)
+        wanted = (request.sample_frames or frames, *request.size(clip.height, clip.width))
         if got != wanted:
             raise DataError(
                 f"the outputs of '{self._label}' for sample '{request.name}' do not fit the protocol",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ def restore_in_pieces(
     """
     stage = report.stage(method.name)
     overlap = _overlap(method, request)
-    per_frame = clip.height * clip.width * request.scale**2 * request.time_scale
+    per_frame = math.prod(request.size(clip.height, clip.width)) * request.time_scale
     core = max(1, min(method.chunk, BLOCK_PIXELS // per_frame)) if method.chunking == "base" else len(clip)
     spans = plan_spans(len(clip), min(core, len(clip)) + overlap, overlap)
     pieces = _Pieces(frames=len(spans[0]) - overlap if len(spans) > 1 else max(len(clip) - overlap, 1))
@@ -113,7 +114,7 @@ def _shrink(method: Method, frames: Frames, request: Request, pieces: _Pieces, m
     pieces.retries.append(tried)
     if method.chunking == "base" and core > 1:
         pieces.frames = core // 2
-    elif method.tiling == "base" and smaller is not None:
+    elif method.tiling == "base" and smaller is not None and request.scale == int(request.scale):
         pieces.tile = smaller
     else:
         tile = f"tiles of {pieces.tile} pixels" if pieces.tile else f"whole frames of {height}x{width}"
@@ -171,9 +172,10 @@ def _tiled(method: Method, frames: Frames, request: Request, tile: int | None) -
             for r in rows
             for c in columns
         )
-        scale = request.scale
+        scale = int(request.scale)  # whole: at a fractional one, tiles would not meet on output pixels
         out = merge_tiles(tiles, [r.scaled(scale) for r in rows], [c.scaled(scale) for c in columns], method.merge)
-    return out[..., : height * request.scale, : width * request.scale]
+    tall, wide = request.size(height, width)
+    return out[..., :tall, :wide]
 
 
 def _kept(method: Method, out: torch.Tensor) -> torch.Tensor:
@@ -186,7 +188,7 @@ def _block(method: Method, frames: Frames, request: Request) -> torch.Tensor:
     count, height, width = len(frames), *frames.shape[-2:]
     padded = pad_frames(frames, height, width, method.count_rule.padded(count))
     out = method.restore_block(padded, request)
-    expected = ((len(padded) - 1) * request.time_scale + 1, 3, height * request.scale, width * request.scale)
+    expected = ((len(padded) - 1) * request.time_scale + 1, 3, *request.size(height, width))
     floating = out.dtype.is_floating_point
     if tuple(out.shape) != expected or not (floating or out.dtype == torch.uint8):
         raise _contract(method, request, f"{tuple(out.shape)} {out.dtype}", f"{expected} float or uint8")
