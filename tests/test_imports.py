@@ -32,7 +32,7 @@ NEIGHBOURS = {
 # Packages that a part never imports at all, not even inside a function.
 NEVER = {"core": {"torch", "torchvision", "hydra", "omegaconf"}}
 # Modules of methods/ that every method may import; a cascade gets its stages by name, through the factory.
-SHARED_BY_METHODS = {"base", "learned", "splitting"}
+SHARED_BY_METHODS = {"base", "learned", "diffusion", "splitting"}
 USERS_OF_THE_FACTORY = {"cascade"}
 
 LONGEST = 600

@@ -31,7 +31,7 @@ def command(source: Path, output: Path, overrides: tuple[str, ...], frames: str 
     console = make_console()
     with RunProgress(console, 1) as progress:
         path, report, size = restore_from_config(
-            source, output, overrides, frames=frames, crop=crop, progress=progress.frames, console=console
+            source, output, overrides, frames=frames, crop=crop, progress=progress.step, console=console
         )
     for note in report.notes:
         say(console, f"note: {note}")

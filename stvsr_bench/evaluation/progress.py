@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+FRAMES = "frames"
+"""What progress counts when it counts finished output frames."""
+
 
 class RunProgress(AbstractContextManager["RunProgress"]):
     """Shows the samples of a run as they go.
@@ -45,11 +48,30 @@ class RunProgress(AbstractContextManager["RunProgress"]):
 
     def frames(self, sample: str, done: int, total: int) -> None:
         """Show how many frames of a sample are restored."""
-        if self._bars is None:
-            return
+        if self._bars is not None:
+            self._bars.update(self._task(sample), description=escape(sample), completed=done, total=total)
+
+    def step(self, sample: str, what: str, done: int, total: int) -> None:
+        """Show how far the work on a sample is: its ``frames``, or beside their bar a step within a clip.
+
+        Args:
+            sample: whose work it is.
+            what: ``frames``, or a verb and a unit: ``decode tiles`` is shown as «decode 3/12 tiles».
+            done: how many.
+            total: of how many.
+        """
+        if what == FRAMES:
+            self.frames(sample, done, total)
+        elif self._bars is not None:
+            verb, _, unit = what.rpartition(" ")
+            text = f"{sample}: {f'{verb} {done}/{total} {unit}'.strip()}"
+            self._bars.update(self._task(sample), description=escape(text))
+
+    def _task(self, sample: str) -> TaskID:
+        assert self._bars is not None
         if sample not in self._tasks:
-            self._tasks[sample] = self._bars.add_task(escape(sample), total=total)
-        self._bars.update(self._tasks[sample], completed=done, total=total)
+            self._tasks[sample] = self._bars.add_task(escape(sample), total=None)
+        return self._tasks[sample]
 
     def sample_done(self, sample: str, text: str) -> None:
         """Show that a sample is finished, and how."""

@@ -93,7 +93,7 @@ def restore_clip(
     device: str,
     dtype: str = "float32",
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Path, Report]:
     """Restore ``clip`` with ``method`` and write it to ``output``, whole or not at all.
 
@@ -104,7 +104,8 @@ def restore_clip(
         device: ``cpu`` or ``cuda:N``.
         dtype: arithmetic inside learned methods.
         seed: seed of methods that draw random numbers.
-        progress: called with frames done and frames in all.
+        progress: called with what is counted (``frames``, or a step within a clip), how many are done, and how many
+            there are.
 
     Returns:
         Where the video is, and what the restoration used.
@@ -113,6 +114,7 @@ def restore_clip(
         ConfigError: a factor is missing or not accepted, or the output's suffix is unknown.
         ClipError: the clip cannot be read, or its size does not suit the codec.
     """
+    from stvsr_bench.evaluation.progress import FRAMES
     from stvsr_bench.methods.base import Report, Request
     from stvsr_bench.video.prefetch import PrefetchClip
     from stvsr_bench.video.writing import FALLBACK_RATE, open_writer
@@ -126,7 +128,7 @@ def restore_clip(
             got=target.suffix,
             accepted="a folder (PNG frames), .mkv (lossless FFV1), .mp4 (for looking at)",
         )
-    report = Report()
+    report = Report(progress=progress)
     request = Request(scale=scale, time_scale=time_scale, seed=derive_seed(seed, clip.name), name=clip.name)
     total = (len(clip) - 1) * time_scale + 1
     rate = None if clip.frame_rate is None else clip.frame_rate * time_scale
@@ -141,7 +143,7 @@ def restore_clip(
                 writer.write(block)
                 done += len(block)
                 if progress is not None:
-                    progress(done, total)
+                    progress(FRAMES, done, total)
     finally:
         method.close()
     if rate is None and kind != "png":
@@ -156,7 +158,7 @@ def restore_from_config(
     *,
     frames: str | None = None,
     crop: str | None = None,
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[str, str, int, int], None],
     console: Console,
 ) -> tuple[Path, Report, str]:
     """Restore ``source`` as the command line asks.
@@ -167,7 +169,7 @@ def restore_from_config(
         overrides: as for a run; ``method=NAME`` is needed.
         frames: ``A:B``, or ``None`` for all.
         crop: ``WxH+X+Y``, or ``None`` for the whole frame.
-        progress: called with the clip's name, frames done and frames in all.
+        progress: called with the clip's name and what :func:`restore_clip` tells.
         console: told of weights that are fetched.
 
     Returns:
@@ -216,7 +218,7 @@ def restore_from_config(
             device=resolve_device(config["device"]),
             dtype=config["dtype"],
             seed=config["seed"],
-            progress=lambda done, total: progress(clip.name, done, total),
+            progress=lambda *step: progress(clip.name, *step),
         )
     written = open_clip(path)
     rate = "" if written.frame_rate is None else f", {written.frame_rate} frames per second"

@@ -47,7 +47,7 @@ class Outcome:
 
 
 Listener = Callable[[str, str, Any], None]
-"""Called with ("frames", sample, (done, total)) or ("sample", sample, (action, record summary))."""
+"""Called with ("step", sample, (what, done, total)) or ("sample", sample, (action, record summary))."""
 
 
 def execute(plan: Plan, console: Console) -> Outcome:
@@ -88,8 +88,8 @@ def _execute(plan: Plan, outcome: Outcome, console: Console) -> None:
     with store.opened(), RunProgress(console, len(plan.sources)) as progress:
 
         def listen(event: str, sample: str, value: Any) -> None:
-            if event == "frames":
-                progress.frames(sample, *value)
+            if event == "step":
+                progress.step(sample, *value)
             else:
                 action, text, reason = value
                 if sample not in outcome.actions or outcome.actions[sample] == "done":
@@ -128,7 +128,7 @@ def _work(plan: Plan, store: RunStore, listen: Listener) -> None:
 
 
 def _one(work: SampleWork, source: SourceSample, listen: Listener) -> None:
-    action, record = work.run(source, lambda done, total: listen("frames", source.name, (done, total)))
+    action, record = work.run(source, lambda *step: listen("step", source.name, step))
     reason = _reason(record) if action == "failed" else None
     listen("sample", source.name, (action, _summary(action, record, work.plan), reason))
 

@@ -20,6 +20,7 @@ from stvsr_bench.data.sample import Sample, SourceSample
 from stvsr_bench.evaluation.diagnose import diagnose_outputs, diagnosis_notes, diagnosis_record
 from stvsr_bench.evaluation.pipeline import Stage
 from stvsr_bench.evaluation.plan import SCHEMA_VERSION, Plan
+from stvsr_bench.evaluation.progress import FRAMES
 from stvsr_bench.evaluation.scoring import Metrics, Scorer, stale
 from stvsr_bench.evaluation.store import RunStore, restore_key
 from stvsr_bench.evaluation.windowed import restore_sample
@@ -34,8 +35,8 @@ from stvsr_bench.video.writing import open_writer
 
 BLOCK = 8  # frames per block when stored outputs are read back
 
-Progress = Callable[[int, int], None]
-"""Called with frames done and frames in all."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted (``frames``, or a step within a clip), how many are done, and how many there are."""
 
 
 @dataclass
@@ -158,7 +159,7 @@ class SampleWork:
             plan.method.setup(plan.device, plan.dtype)
             self._ready = True
         diagnosis = diagnosis_record(diagnose_outputs(plan.method, sample))
-        report = Report()
+        report = Report(progress=progress)
         scorer = Scorer(plan.metrics, sample, inputs.gt, self.metrics)
         request = Request(
             scale=sample.scale,
@@ -192,7 +193,7 @@ class SampleWork:
                     sinks.put(block)
                     scores.put((block, done))
                     done += len(block)
-                    progress(done, sample.out_frames)
+                    progress(FRAMES, done, sample.out_frames)
             except BaseException:
                 sinks.close(abandon=True)
                 scores.close(abandon=True)
@@ -261,7 +262,7 @@ class SampleWork:
                 digests.extend(digest_of(frame) for frame in block)
                 scorer.push(block, start)
                 start += len(block)
-                progress(start, sample.out_frames)
+                progress(FRAMES, start, sample.out_frames)
         except BenchError:
             return None
         output_hash = clip_hash(digests)

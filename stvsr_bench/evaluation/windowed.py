@@ -30,7 +30,7 @@ def restore_sample(method: Method, sample: Sample, lq: Clip, request: Request, r
         return
     plans: list[dict[str, Any]] = []
     for number, (inputs, outputs) in enumerate(zip(sample.inputs, sample.outputs, strict=True)):
-        one = Report(role=report.role)
+        one = Report(role=report.role, progress=report.progress)
         part = replace(
             request,
             seed=derive_seed(request.seed, f"window {number}"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -119,12 +119,14 @@ class Report:
         stages: in the order of the data.
         notes: what a user should know.
         role: what the stage is called.
+        progress: told how far the work within a clip is, as (``decode tiles``, done, in all); ``None``: nobody watches.
     """
 
     plan: dict[str, Any] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     role: str = "restore"
+    progress: Callable[[str, int, int], None] | None = None
 
     def stage(self, name: str) -> Stage:
         """The stage called ``role/name``, made when it is first asked for."""
@@ -137,7 +139,7 @@ class Report:
 
     def child(self, role: str) -> Report:
         """The report of one stage of a cascade: same lists of stages and notes, its own plan under ``plan[role]``."""
-        return Report(self.plan.setdefault(role, {}), self.stages, self.notes, role)
+        return Report(self.plan.setdefault(role, {}), self.stages, self.notes, role, self.progress)
 
 
 class Method(ABC):

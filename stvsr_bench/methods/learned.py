@@ -1,8 +1,9 @@
-"""What every method with one network and one set of published parameters shares."""
+"""What methods with published parameters share: which parameters, and whether seeded ones stand in for them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -15,7 +16,26 @@ from stvsr_bench.weights import service
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-class LearnedMethod(Method, Generic[Network]):
+class WeightedMethod(Method):
+    """A method that runs on parameters of the weights service, one weight or several."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Sequence[str]:
+        """Ids of the parameters, for the weights service; those that a user's own files replace are left out."""
+
+    @cached_property
+    def untrained(self) -> bool:
+        """Whether the parameters are seeded: in the tiny preset, and where absent ones are allowed to be."""
+        absent = self.allow_untrained and any(service.state(weight) == "absent" for weight in self.weights)
+        return self.preset == "tiny" or absent
+
+    def weights_hashes(self) -> dict[str, str]:
+        """Tensor hash of each weight, known without loading it."""
+        return {} if self.untrained else {weight: service.weight_hash(weight) for weight in self.weights}
+
+
+class LearnedMethod(WeightedMethod, Generic[Network]):
     """A method that runs one network with parameters of the weights service.
 
     A subclass names its parameters (:attr:`weight`), and in ``setup`` makes the network, fills it with them, or with
@@ -29,14 +49,10 @@ class LearnedMethod(Method, Generic[Network]):
     def weight(self) -> str:
         """Id of the parameters, for the weights service."""
 
-    @cached_property
-    def untrained(self) -> bool:
-        """Whether the parameters are seeded: in the tiny preset, and where absent ones are allowed to be."""
-        return self.preset == "tiny" or (self.allow_untrained and service.state(self.weight) == "absent")
-
-    def weights_hashes(self) -> dict[str, str]:
-        """Tensor hash of the parameters, known without loading them."""
-        return {} if self.untrained else {self.weight: service.weight_hash(self.weight)}
+    @property
+    def weights(self) -> Sequence[str]:
+        """The one weight."""
+        return (self.weight,)
 
     def install(self, network: Network) -> None:
         """Move ``network`` to the device and dtype of ``setup``, channels-last in the optimised form."""
