@@ -11,38 +11,45 @@
     threads=N               CPU threads; default: what torch takes
     weights=real|random     published parameters, fetched where the cache lacks them, or seeded ones of full size
     compile=true            measure torch.compile of the optimised form as a third one
+    memory=low,lowest,…     memory modes of a method that has them: plain and optimised run in the first one, each other
+                            is a further form, and how far its frames are from those of the first is shown
+    count=true              restore nothing: count the floating-point operations of each stage on the meta device
     frames=FILE             real frames instead of a drawn texture: the uint8 images (…, 3, h, w) of a safetensors file
     json=PATH               write the figures there as well
 
-The ground truth is made at output size, the LQ frames from it. On CUDA, float16 is measured too, and how far its PSNR
-is from that of float32. Nothing here reads video files or computes perceptual metrics: av, decord, scikit-image and
-pyiqa need not be installed, and the run fails if anything imports one of them.
+The ground truth is made at output size, the LQ frames from it. For each stage there are its time, waited for on the
+device, its peak memory, its floating-point operations, counted while the form warms up, and what fraction they are of
+the rate that the device reaches in a square matrix product of the same dtype, measured in the same run. Forms of a
+diffusion method are measured one after another, because two of its networks may not fit beside one another; those of
+others in turns. On CUDA, float16 is measured too, and how far its PSNR is from that of float32. Nothing here reads
+video files or computes perceptual metrics: av, decord, scikit-image and pyiqa need not be installed, and the run fails
+if anything imports one of them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 import yaml
-from rich.console import Console
-from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the module beside this one, however this one is started
+
+from method_forms import Form, build, forms_of, parameters, runners_of
+from method_tables import show
+from method_work import count_without_running, product_rate, stage_rows
 
 from stvsr_bench.core.errors import BenchError, ConfigError
-from stvsr_bench.methods.base import Method, Report, Request
-from stvsr_bench.methods.factory import build_method
+from stvsr_bench.methods.base import Method, Request
+from stvsr_bench.methods.diffusion import MODES
 from stvsr_bench.video.clip import ArrayClip, Frames
 from stvsr_bench.video.color import to_float, to_uint8
 
@@ -56,36 +63,11 @@ DEFAULTS: dict[str, Any] = {
     "threads": None,
     "weights": "real",
     "compile": False,
+    "memory": None,
+    "count": False,
     "frames": None,
     "json": None,
 }
-
-
-@dataclass
-class Form:
-    """One way to run the method, and what it took.
-
-    Attributes:
-        name: ``plain``, ``optimised``, ``compiled`` or ``optimised float16``.
-        dtype: of its arithmetic.
-        setup_seconds: loading and warming up.
-        seconds: wall time of each measured restoration.
-        cpu_seconds: processor time of each, all threads together.
-        peak_bytes: most accelerator memory; ``None`` on a CPU.
-        frames_per_second: output frames, at the median wall time.
-        psnr: dB over all frames and channels against the ground truth.
-        largest_difference: 8-bit levels from the plain form.
-    """
-
-    name: str
-    dtype: str
-    setup_seconds: float = 0.0
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-    peak_bytes: int | None = None
-    frames_per_second: float = 0.0
-    psnr: float = 0.0
-    largest_difference: int = 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -116,6 +98,13 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ConfigError(f"option {key}", got=repr(options[key]), accepted="a whole number from 1")
     if options["weights"] not in ("real", "random"):
         raise ConfigError("option weights", got=repr(options["weights"]), accepted="real, random")
+    for key in ("compile", "count"):
+        if not isinstance(options[key], bool):
+            raise ConfigError(f"option {key}", got=repr(options[key]), accepted="true or false")
+    modes = [] if options["memory"] is None else str(options["memory"]).split(",")
+    if not set(modes) <= {"auto", *MODES}:
+        raise ConfigError("option memory", got=options["memory"], accepted=f"some of {', '.join(('auto', *MODES))}")
+    options["memory"] = modes
     options["device"] = options["device"] or ("cuda:0" if torch.cuda.is_available() else "cpu")
     return options, knobs
 
@@ -157,96 +146,32 @@ def ground_truth(shape: tuple[int, int, int], file: str | None) -> Frames:
     return to_uint8(F.interpolate(to_float(clip), size=(height, width), mode="bicubic").clamp(0, 1))
 
 
-@contextmanager
-def parameters(kind: str) -> Iterator[None]:
-    """With ``random``, keep published parameters out of reach, so that seeded ones of full size take their place."""
-    if kind == "real":
-        yield
-        return
-    changed = {"STVSR_BENCH_WEIGHTS": "", "HF_HUB_OFFLINE": "1"}
-    before = {name: os.environ.get(name) for name in changed}
-    with tempfile.TemporaryDirectory() as empty:
-        os.environ.update(changed | {"STVSR_BENCH_WEIGHTS": empty})
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value
-
-
-class Runner:
-    """A method set up in one form, ready to restore the clip again and again."""
-
-    def __init__(self, form: Form, method: Method, clip: ArrayClip, request: Request, device: str) -> None:
-        self.form, self.method, self.clip, self.request = form, method, clip, request
-        start = time.perf_counter()
-        for part in (method, *(stage for _, stage in getattr(method, "stages", tuple)())):
-            part.optimised = form.name != "plain"
-        method.setup(device, form.dtype)
-        if form.name == "compiled":
-            for name, value in vars(method).items():
-                if isinstance(value, torch.nn.Module):
-                    value.compile()
-                    print(f"compiled: {name}, a {type(value).__name__}")
-        self.output = self.restore()
-        form.setup_seconds = time.perf_counter() - start
-
-    def restore(self) -> Frames:
-        """One restoration of the clip."""
-        report = Report()
-        blocks = torch.cat(list(self.method.restore(self.clip, self.request, report)))
-        peaks = [stage.peak_bytes for stage in report.stages if stage.peak_bytes is not None]
-        self.form.peak_bytes = max(peaks, default=None)
-        return blocks
-
-    def measure(self) -> None:
-        """One restoration that counts."""
-        wall, processor = time.perf_counter(), time.process_time()
-        self.restore()
-        self.form.cpu_seconds.append(time.process_time() - processor)
-        self.form.seconds.append(time.perf_counter() - wall)
-
-
 def psnr(frames: Frames, truth: Frames) -> float:
     """DB over all values of both clips."""
     return float(10 * torch.log10(255**2 / (frames.double() - truth.double()).square().mean()))
 
 
-def measure(options: dict[str, Any], knobs: dict[str, Any]) -> dict[str, Any]:
-    """Run every form in turns and return all figures."""
-    if options["threads"] is not None:
-        torch.set_num_threads(options["threads"])
-    if options["weights"] == "random":
-        knobs = {"allow_untrained": True, **knobs}
-    device, dtype = options["device"], options["dtype"]
-    forms = [Form("plain", dtype), Form("optimised", dtype)]
-    if options["compile"]:
-        forms.append(Form("compiled", dtype))
-    method = build_method(options["method"], knobs)
-    half = device.startswith("cuda") and dtype == "float32" and "float16" in method.dtypes
-    if half:
-        forms.append(Form("optimised float16", "float16"))
-    request = request_for(method, options["shape"])
-    truth = ground_truth(options["shape"], options["frames"])
+def lq_clip(truth: Frames, request: Request) -> ArrayClip:
+    """The LQ clip of a ground truth: every φt-th frame, shrunk."""
     small = to_float(truth[:: request.time_scale])
     if request.scale > 1:
         small = F.interpolate(small, scale_factor=1 / request.scale, mode="bicubic", antialias=True).clamp(0, 1)
-    clip = ArrayClip(to_uint8(small), name="speed")
-    runners = [Runner(form, build_method(options["method"], knobs), clip, request, device) for form in forms]
-    for _ in range(options["repeats"]):
-        for runner in runners:
-            runner.measure()
-    for runner in runners:
-        form = runner.form
-        form.frames_per_second = len(truth) / statistics.median(form.seconds)
-        form.psnr = psnr(runner.output, truth)
-        form.largest_difference = int((runner.output.int() - runners[0].output.int()).abs().max())
-    plain, best = forms[0], forms[1]
-    return {
-        "method": runners[0].method.method_id,
-        "untrained": runners[0].method.untrained,
+    return ArrayClip(to_uint8(small), name="speed")
+
+
+def measure(options: dict[str, Any], knobs: dict[str, Any]) -> dict[str, Any]:
+    """Run every form and return all figures."""
+    if options["threads"] is not None:
+        torch.set_num_threads(options["threads"])
+    device, dtype = options["device"], options["dtype"]
+    method = build(options, knobs)
+    forms = forms_of(options, method)
+    request = request_for(method, options["shape"])
+    truth = ground_truth(options["shape"], options["frames"])
+    clip = lq_clip(truth, request)
+    figures = {
+        "method": method.method_id,
+        "untrained": method.untrained,
         "shape": options["shape"],
         "lq": [len(clip), clip.height, clip.width],
         "scale": request.scale,
@@ -254,11 +179,31 @@ def measure(options: dict[str, Any], knobs: dict[str, Any]) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+    }
+    if options["count"]:
+        flop = count_without_running(method, figures["lq"], request, dtype)
+        return {**figures, "device": "meta", "dtype": dtype, "flop": flop}
+    runners = runners_of(forms, options, knobs, clip, request)
+    rates = {form.dtype: product_rate(torch.device(device), getattr(torch, form.dtype)) for form in forms}
+    plain, best = runners[0], runners[1]
+    for runner in runners:
+        form = runner.form
+        form.frames_per_second = len(truth) / statistics.median(form.seconds)
+        form.psnr = psnr(runner.output, truth)
+        form.largest_difference = int((runner.output.int() - plain.output.int()).abs().max())
+        form.difference_to_optimised = int((runner.output.int() - best.output.int()).abs().max())
+        counted = best.work if runner.work is None else runner.work
+        operations = None if counted is None else counted.flop
+        form.stages = stage_rows(runner.runs, operations, rates[form.dtype]["flop_per_second"])
+    half = [form.psnr - forms[1].psnr for form in forms if form.dtype != dtype]
+    return {
+        **figures,
+        "product_rate": rates,
         "forms": [asdict(form) for form in forms],
-        "ratio": statistics.median(plain.seconds) / statistics.median(best.seconds),
-        "ratio_cpu_seconds": min(plain.cpu_seconds) / min(best.cpu_seconds),
-        "ratio_compiled": _ratio(plain, forms, "compiled"),
-        "psnr_float16_minus_float32": forms[-1].psnr - best.psnr if half else None,
+        "ratio": statistics.median(forms[0].seconds) / statistics.median(forms[1].seconds),
+        "ratio_cpu_seconds": min(forms[0].cpu_seconds) / min(forms[1].cpu_seconds),
+        "ratio_compiled": _ratio(forms[0], forms, "compiled"),
+        "psnr_float16_minus_float32": half[0] if half else None,
     }
 
 
@@ -267,39 +212,6 @@ def _ratio(plain: Form, forms: Sequence[Form], name: str) -> float | None:
         if form.name == name:
             return statistics.median(plain.seconds) / statistics.median(form.seconds)
     return None
-
-
-def show(figures: dict[str, Any]) -> None:
-    """Print the figures as a table."""
-    shape, lq = ("×".join(map(str, figures[key])) for key in ("shape", "lq"))
-    mark = ", untrained" if figures["untrained"] else ""
-    table = Table(title=f"{figures['method']}{mark}: {lq} → {shape}, {figures['device']}, {figures['threads']} threads")
-    for heading in ("form", "dtype", "seconds", "CPU seconds", "frames/s", "peak MB", "PSNR (dB)", "levels off plain"):
-        table.add_column(heading, justify="left" if heading in ("form", "dtype") else "right")
-    for form in figures["forms"]:
-        peak = "–" if form["peak_bytes"] is None else f"{form['peak_bytes'] / 1e6:.0f}"
-        table.add_row(
-            form["name"],
-            form["dtype"],
-            f"{statistics.median(form['seconds']):.3f}",
-            f"{min(form['cpu_seconds']):.3f}",
-            f"{form['frames_per_second']:.2f}",
-            peak,
-            f"{form['psnr']:.4f}",
-            str(form["largest_difference"]),
-        )
-    console = Console(width=110)
-    console.print(table)
-    console.print(
-        f"plain / optimised: {figures['ratio']:.2f} in wall time, {figures['ratio_cpu_seconds']:.2f} in CPU time"
-    )
-    if figures["ratio_compiled"] is not None:
-        console.print(f"plain / compiled: {figures['ratio_compiled']:.2f} in wall time")
-    change = figures["psnr_float16_minus_float32"]
-    text = (
-        "not measured (needs CUDA, dtype=float32 and a method with float16)" if change is None else f"{change:+.4f} dB"
-    )
-    console.print(f"PSNR of float16 less that of float32: {text}")
 
 
 def main(arguments: Sequence[str]) -> None:
