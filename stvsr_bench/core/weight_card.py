@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Reader = Literal["safetensors", "torch", "npz", "numpy_pickle", "mat", "ncnn"]
+Reader = Literal["safetensors", "torch", "npz", "numpy_pickle", "mat", "ncnn", "folder"]
 
 
 class _Model(BaseModel):
@@ -44,19 +44,25 @@ class Local(_Model):
 
     Attributes:
         files: what to look for.
+        folder: reader ``folder`` only: the absolute folder below which the files lie; null: one that the user names.
     """
 
     kind: Literal["local"]
     files: Annotated[tuple[WeightFile, ...], Field(min_length=1)]
+    folder: Annotated[str, Field(pattern=r"^[/~]")] | None = None
 
     @property
     def fixed(self) -> bool:
         """Whether the files lie at paths of their own, not in a folder that the user names."""
-        return all(PurePosixPath(file.path).is_absolute() or file.path.startswith("~") for file in self.files)
+        return self.folder is not None or all(
+            PurePosixPath(file.path).is_absolute() or file.path.startswith("~") for file in self.files
+        )
 
     @property
     def text(self) -> str:
         """The channel in one line."""
+        if self.folder is not None:
+            return f"local folder {self.folder}"
         return f"local file {', '.join(file.path for file in self.files)}"
 
 
@@ -65,7 +71,8 @@ class Hub(_Model):
 
     Attributes:
         repository: ``owner/name``.
-        revision: commit; null only in the card of an announced method.
+        revision: commit; where every file has its sha256 also a branch, or null for ``main``: the hashes then tell
+            whether what the branch holds today is what the card means.
         files: what to take from it; empty only in the card of an announced method.
     """
 
@@ -78,6 +85,11 @@ class Hub(_Model):
     def text(self) -> str:
         """The channel in one line."""
         return f"Hugging Face hub {self.repository}{f' at {self.revision[:10]}' if self.revision else ''}"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, which nobody can change any more."""
+        return re.fullmatch(r"[0-9a-f]{7,40}", self.revision or "") is not None
 
 
 class Address(_Model):
@@ -159,7 +171,8 @@ class WeightSpec(_Model):
         note: what a user must know about them.
         size: bytes of the file that carries them, or of all files; null where not known.
         tensor_hash: identity of the tensors under their final names; null where only the file's hash is known.
-        reader: how the file is read; null only in the card of an announced method.
+        reader: how the file is read; null only in the card of an announced method. ``folder`` is not read here at all:
+            its files stay where they are, checked against their hashes, and the method opens the folder.
         entry: names under which a checkpoint may hold the state dict, the first present counts; without any of them
             the file itself must be one.
         key_map: pairs of regular expression and replacement, applied in order to every name (``re.sub``).
@@ -201,9 +214,25 @@ class WeightSpec(_Model):
                 suffixes = [PurePosixPath(file.path).suffix for file in channel.files]
                 if sorted(suffixes) != [".bin", ".param"]:
                     raise ValueError(f"reader ncnn: '{channel.text}' must name one .param and one .bin")
+        elif self.reader == "folder":
+            self._check_folder()
+        elif any(isinstance(channel, Local) and channel.folder is not None for channel in self.channels):
+            raise ValueError("a local channel's 'folder' is for reader folder; name absolute paths instead")
         elif self.reader is not None and any(len(channel.files) != 1 for channel in self.channels):
             raise ValueError(f"reader {self.reader}: every channel names one file")
         return self
+
+    def _check_folder(self) -> None:
+        if self.tensor_hash or self.entry or self.key_map or self.drop or self.keys or self.transpose:
+            raise ValueError("reader folder: the files are kept as they are, known by their sha256 and not reshaped")
+        for channel in self.channels:
+            if not isinstance(channel, Hub | Local):
+                raise ValueError(f"reader folder: '{channel.text}' cannot give a folder; a hub or a local folder can")
+            paths = [PurePosixPath(file.path) for file in channel.files]
+            if any(path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",) for path in paths):
+                raise ValueError(f"reader folder: '{channel.text}' must name files relative to its folder")
+        if len({frozenset(channel.files) for channel in self.channels}) > 1:
+            raise ValueError("reader folder: every channel names the same files, with the same facts")
 
     @property
     def published(self) -> bool:
@@ -217,15 +246,16 @@ class WeightSpec(_Model):
             found.append("reader")
         if not self.channels:
             found.append("channels")
+        hubs = [channel for channel in self.channels if isinstance(channel, Hub)]
         pinned = [
-            file.sha256 or file.sha256_start or (channel.revision if isinstance(channel, Hub) else None)
+            bool(file.sha256 or file.sha256_start) or (isinstance(channel, Hub) and channel.pinned)
             for channel in self.channels
             for file in channel.files
         ]
-        if self.tensor_hash is None and (None in pinned or not pinned):
-            found.append("tensor_hash, or of every file the sha256 or a hub's revision")
-        if any(isinstance(channel, Hub) and channel.revision is None for channel in self.channels):
-            found.append("the hub's revision")
+        if self.tensor_hash is None and not (pinned and all(pinned)):
+            found.append("tensor_hash, or of every file the sha256 or a hub's commit")
+        if any(not hub.pinned and any(file.sha256 is None for file in hub.files) for hub in hubs):
+            found.append("the hub's revision as a commit, or of every file the sha256")
         if any(not channel.files for channel in self.channels):
             found.append("the hub's files")
         return found

@@ -25,7 +25,7 @@ ALL = "all"
 
 
 class ConsoleReporter:
-    """Tells of downloads: a bar on a terminal, plain lines otherwise.
+    """Tells of downloads and checks: a bar on a terminal, plain lines otherwise.
 
     Args:
         console: where to write.
@@ -39,11 +39,11 @@ class ConsoleReporter:
         """Print a line as it is."""
         self.console.print(escape(text), highlight=False, soft_wrap=True)
 
-    def begin(self, name: str, done: int, total: int | None) -> None:
-        """Open the bar of a download."""
+    def begin(self, name: str, done: int, total: int | None, doing: str = "downloading") -> None:
+        """Open the bar of what is done with ``name``."""
         resumed = f", going on from {bytes_text(done)}" if done else ""
         if not self.console.is_terminal:
-            self.say(f"  downloading {name} ({bytes_text(total)}{resumed})")
+            self.say(f"  {doing} {name} ({bytes_text(total)}{resumed})")
             return
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -54,7 +54,7 @@ class ConsoleReporter:
             console=self.console,
         )
         self._bar.start()
-        self._bar.add_task(escape(name), total=total, completed=done)
+        self._bar.add_task(escape(name if doing == "downloading" else f"{doing} {name}"), total=total, completed=done)
 
     def advance(self, count: int) -> None:
         """Move the bar."""

@@ -64,11 +64,16 @@ def file_identity(spec: WeightSpec) -> str:
     return "+".join(file.sha256 or f"{place}{file.path}" for file in channel.files)
 
 
+def record_file(spec: WeightSpec) -> Path:
+    """Return where it is written down what the files of ``spec`` turned out to be on this machine."""
+    return cache_dir() / "recorded" / f"{_shaping(spec)[:32]}.json"
+
+
 def recorded_hash(spec: WeightSpec) -> str | None:
     """Return the tensor hash of ``spec``: the card's, or what the first reading of its files recorded here."""
     if spec.tensor_hash is not None:
         return spec.tensor_hash
-    path = cache_dir() / "recorded" / f"{_shaping(spec)[:32]}.json"
+    path = record_file(spec)
     return str(read_json(path)["tensor_hash"]) if path.is_file() else None
 
 
@@ -90,12 +95,12 @@ def store(spec: WeightSpec, tensors: Mapping[str, Tensor], found_hash: str) -> P
     import safetensors.torch
 
     path = cache_dir() / f"{found_hash}.safetensors"
-    with _our_errors(), atomic_write(path, "wb") as file:
+    with our_errors(), atomic_write(path, "wb") as file:
         file.write(safetensors.torch.save(dict(tensors), metadata={"tensor_hash": found_hash}))
     if spec.tensor_hash is None:
-        with _our_errors():
+        with our_errors():
             write_json(
-                cache_dir() / "recorded" / f"{_shaping(spec)[:32]}.json",
+                record_file(spec),
                 {"name": spec.name, "files": file_identity(spec), "tensor_hash": found_hash},
             )
     return path
@@ -109,13 +114,14 @@ def fetching(key: str) -> Iterator[None]:
         CacheError: the cache folder cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        with _our_errors():
+        with our_errors():
             stack.enter_context(file_lock(cache_dir() / "locks" / f"{_short(key)}.lock"))
         yield
 
 
 @contextlib.contextmanager
-def _our_errors() -> Iterator[None]:
+def our_errors() -> Iterator[None]:
+    """Turn what the file system refuses inside the block into :class:`CacheError`."""
     try:
         yield
     except ResultError as error:

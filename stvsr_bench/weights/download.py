@@ -27,14 +27,14 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """Tell a line."""
 
-    def begin(self, name: str, done: int, total: int | None) -> None:
-        """A download of ``name`` goes on from ``done`` of ``total`` bytes."""
+    def begin(self, name: str, done: int, total: int | None, doing: str = "downloading") -> None:
+        """What is done with ``name`` goes on from ``done`` of ``total`` bytes."""
 
     def advance(self, count: int) -> None:
-        """``count`` more bytes have come."""
+        """``count`` more bytes are done."""
 
     def end(self) -> None:
-        """The download is over, whole or not."""
+        """It is over, whole or not."""
 
 
 class Silent:
@@ -43,7 +43,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def begin(self, name: str, done: int, total: int | None) -> None:
+    def begin(self, name: str, done: int, total: int | None, doing: str = "downloading") -> None:
         """Nothing."""
 
     def advance(self, count: int) -> None:

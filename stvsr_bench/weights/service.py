@@ -3,6 +3,8 @@
 A weight is a set of named tensors, known by their hash. It is taken from the cache; else from the folder where users
 put files by hand; else from the channels of its card, in their order. Whatever a file claims to be, its tensors are
 checked before they are kept, and a wrong file is never kept.
+
+Weights with ``reader: folder`` are whole folders, which stay where they are: see :mod:`stvsr_bench.weights.folder`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from stvsr_bench.weights.cache import (
     recorded_hash,
     store,
 )
+from stvsr_bench.weights.folder import fetch_folder, known_folder_hash, present_folder
 from stvsr_bench.weights.known import carrier, describe, known_weights, same_carrier, weight_spec
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from stvsr_bench.weights.download import Reporter
 
 __all__ = [
-    "fetch_weight", "is_offline", "known_weights", "load_weight", "offline", "state", "weight_hash", "weight_spec",
+    "fetch_weight", "is_offline", "known_weights", "load_weight", "offline", "state", "weight_folder", "weight_hash",
+    "weight_spec",
 ]  # fmt: skip
 
 _OFFLINE: ContextVar[bool] = ContextVar("offline", default=False)
@@ -60,22 +64,43 @@ def weight_hash(weight: str) -> str:
     """Return the identity of a weight without loading it: its tensor hash.
 
     Where the card knows only the file's hash, it is the tensor hash recorded when the file was first read here, and
-    before that ``file:`` and the file's sha256.
+    before that ``file:`` and the file's sha256. A folder's is the digest of its files' hashes.
 
     Raises:
         UnknownNameError: no such weight.
     """
     spec = weight_spec(weight)
+    if spec.reader == "folder":
+        return known_folder_hash(spec)
     return recorded_hash(spec) or f"file:{file_identity(spec)}"
 
 
 def state(weight: str) -> Literal["present", "absent"]:
-    """Say whether the cache holds a weight.
+    """Say whether the cache holds a weight, or knows a folder that does.
 
     Raises:
         UnknownNameError: no such weight.
     """
-    return "absent" if cached_file(weight_spec(weight)) is None else "present"
+    spec = weight_spec(weight)
+    found = present_folder(spec) if spec.reader == "folder" else cached_file(spec)
+    return "absent" if found is None else "present"
+
+
+def weight_folder(weight: str, reporter: Reporter | None = None) -> Path:
+    """Return the folder of a weight with ``reader: folder``, whose files are checked, fetching it first where absent.
+
+    Args:
+        weight: id ``owner/name``.
+        reporter: who is told about downloads and checks.
+
+    Raises:
+        UnknownNameError: no such weight.
+        WeightError: it is no folder; no channel gives it, or nothing may be fetched.
+    """
+    spec = weight_spec(weight)
+    if spec.reader != "folder":
+        raise WeightError(f"{describe(weight, spec)} is no folder", action="ask load_weight for its tensors")
+    return fetch_weight(weight, reporter=reporter)
 
 
 def load_weight(weight: str, reporter: Reporter | None = None) -> dict[str, Tensor]:
@@ -93,6 +118,8 @@ def load_weight(weight: str, reporter: Reporter | None = None) -> dict[str, Tens
         WeightError: no channel gives it, or nothing may be fetched; every channel that was tried is named.
     """
     spec = weight_spec(weight)
+    if spec.reader == "folder":
+        raise WeightError(f"{describe(weight, spec)} is a folder", action="ask weight_folder for its place")
     for _ in range(2):
         path = cached_file(spec)
         if path is not None:
@@ -121,12 +148,12 @@ def _read_cached(spec: WeightSpec, path: Path) -> dict[str, Tensor] | None:
 
 
 def fetch_weight(weight: str, *, folder: Path | None = None, reporter: Reporter | None = None) -> Path:
-    """Make sure that the cache holds a weight, whole and checked; return its file.
+    """Make sure that the cache holds a weight, whole and checked; return its file, or the folder that it is.
 
     Args:
         weight: id ``owner/name``.
         folder: take it from there and from nowhere else: the distribution's file, the file itself, or the cache of
-            another machine.
+            another machine. A weight that is a folder stays there.
         reporter: who is told.
 
     Raises:
@@ -138,6 +165,8 @@ def fetch_weight(weight: str, *, folder: Path | None = None, reporter: Reporter 
 
     reporter = reporter or Silent()
     spec = weight_spec(weight)
+    if spec.reader == "folder":
+        return fetch_folder(weight, spec, folder=folder, offline=is_offline(), reporter=reporter)
     tried: list[str] = []
     if (present := _present(spec)) is not None:
         return present
@@ -193,7 +222,7 @@ def _keep(spec: WeightSpec, channel: Channel, carried: Carried, *, by_hand: bool
     """Check what ``carried`` holds of ``spec``, store it, and store what else came with it."""
     path = _keep_one(spec, channel, carried, strict=not (by_hand and spec.tensor_hash))
     for other, its_channel in same_carrier(channel).values():
-        if other != spec and cached_file(other) is None:
+        if other != spec and other.reader != "folder" and cached_file(other) is None:
             # What came along uncalled-for is a gift: its own fetch reports what is wrong with it.
             with contextlib.suppress(BenchError):
                 _keep_one(other, its_channel, carried, strict=True)
