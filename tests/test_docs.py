@@ -184,7 +184,12 @@ def blocks(language: str) -> list[str]:
 
 
 def test_examples_of_cards_and_protocols_are_valid() -> None:
-    schemas = {"# dataset card": DatasetCard, "# protocol": Protocol, "# weights of a card": Weights}
+    schemas = {
+        "# dataset card": DatasetCard,
+        "# protocol": Protocol,
+        "# weights of a card": Weights,
+        "# weights that are folders": Weights,
+    }
     checked = 0
     for text in blocks("yaml"):
         schema = schemas.get(text.partition("\n")[0])
@@ -196,6 +201,6 @@ def test_examples_of_cards_and_protocols_are_valid() -> None:
 
 def test_examples_of_code_run() -> None:
     found = blocks("python")
-    assert len(found) == 3
+    assert len(found) == 4
     for text in found:
         exec(compile(ast.parse(text), "docs/adding.md", "exec"), {"__name__": "example"})

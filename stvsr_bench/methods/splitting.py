@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,7 @@ def restore_in_pieces(
     report.plan.update(chunk=len(spans[0]), windows=len(spans), tile=None, retries=pieces.retries)
 
     def blocks() -> Iterator[torch.Tensor]:
-        for frames in _read_forward(clip, spans):
+        for frames in read_forward(clip, spans):
             with clock:
                 block = _run(method, frames, request, pieces)
                 if method.merge != "blend":
@@ -77,13 +77,18 @@ def _overlap(method: Method, request: Request) -> int:
     return 2 * method.context + (1 if request.time_scale > 1 else 0)
 
 
-def _read_forward(clip: Clip, spans: list[Span]) -> Iterator[Frames]:
-    """Yield the frames of each span, keeping those that the next one shares instead of reading them again."""
+def read_forward(clip: Clip, spans: Sequence[Span]) -> Iterator[Frames]:
+    """Yield the frames of each span, keeping those that the next one shares instead of reading them again.
+
+    Starts and stops never decrease, and no frame between two spans is left out.
+    """
     held: Frames | None = None
     at = 0
     for i, span in enumerate(spans):
-        fresh = clip[at : span.stop]
-        frames = fresh if held is None else torch.cat([held, fresh])
+        parts = [held] if held is not None else []
+        if span.stop > at:
+            parts.append(clip[at : span.stop])
+        frames = torch.cat(parts)
         at = span.stop
         yield frames
         shared = span.stop - spans[i + 1].start if i + 1 < len(spans) else 0
