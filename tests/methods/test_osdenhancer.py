@@ -15,13 +15,12 @@ from torch import Tensor
 from toy_osdenhancer import official as official_tensors
 from toy_osdenhancer import write_checkpoint
 
-from stvsr_bench.core.errors import ConfigError, IncompatibleError, MethodError, WeightError
+from stvsr_bench.core.errors import ConfigError, IncompatibleError, WeightError
 from stvsr_bench.methods.base import Report, Request, scaled_side
 from stvsr_bench.methods.diffusion import Geometry
 from stvsr_bench.methods.osdenhancer import OSDEnhancer
 from stvsr_bench.methods.osdenhancer.configs import RELEASED
 from stvsr_bench.methods.osdenhancer.preparation import (
-    SMALLEST,
     finished,
     initial_video,
     needed,
@@ -130,7 +129,7 @@ def test_a_scale_of_one_changes_nothing() -> None:
     assert torch.equal(upsample(frames, 1.0), frames)
 
 
-@pytest.mark.parametrize("side", range(SMALLEST, 50))
+@pytest.mark.parametrize("side", range(1, 50))
 def test_padding_mirrors_and_is_undone(side: int) -> None:
     frames = to_float(_noise(2, side, side + 3))
     padding = padding_of(2, side, side + 3)
@@ -142,18 +141,14 @@ def test_padding_mirrors_and_is_undone(side: int) -> None:
     content = (frames * 2 - 1).transpose(0, 1)
     assert torch.equal(unpad(video, padding)[0], content)
     assert torch.equal(video[:, :, 1], video[:, :, 8])
-    if padding.top:
-        assert torch.equal(video[0, :, 0, padding.top - 1, padding.left : -padding.right or None], content[:, 0, 1])
+    sides = (padding.left, padding.right, padding.top, padding.bottom)
+    if side > max(sides):  # the official padding
+        assert torch.equal(video[0, :, :2], F.pad(content, sides, mode="reflect"))
 
 
-@pytest.mark.parametrize("sides", [(SMALLEST - 1, 40), (40, SMALLEST - 1)])
-def test_frames_too_small_to_be_mirrored_are_refused(tiny: OSDEnhancer, sides: tuple[int, int]) -> None:
-    with pytest.raises(MethodError, match=f"at least {SMALLEST}x{SMALLEST}"):
-        padding_of(9, *sides)
-    with pytest.raises(MethodError, match=f"at least {SMALLEST}x{SMALLEST}"):
-        _restored(tiny, _noise(2, *sides), scale=1)
-    smallest = _restored(tiny, _noise(2, SMALLEST, SMALLEST), scale=1)
-    assert smallest.shape == (3, 3, SMALLEST, SMALLEST)
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (3, 2)])
+def test_frames_too_small_for_the_official_padding_work(tiny: OSDEnhancer, size: tuple[int, int]) -> None:
+    assert _restored(tiny, _noise(2, *size), scale=1).shape == (3, 3, *size)
 
 
 # ---------------------------------------------------------------------- chunks

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stvsr_bench.core.errors import MethodError
 from stvsr_bench.nn.padding import padded_length
 from stvsr_bench.nn.windows import Span, plan_spans
 
@@ -22,9 +21,6 @@ SIDE = 16
 
 COUNT = 8
 """Frame counts are padded to ``COUNT·n + 1``: the VAE keeps one frame and takes the others eight at a time."""
-
-SMALLEST = next(s for s in range(1, SIDE) if all((-n % SIDE + 1) // 2 < n for n in range(s, SIDE + 1)))
-"""The smallest output side: the mirrored margin, up to half of what is missing to ``SIDE``, must be smaller."""
 
 _PIXELS = 1 << 22
 
@@ -43,19 +39,9 @@ class Padding:
 def padding_of(count: int, height: int, width: int) -> Padding:
     """The padding of ``count`` output frames ``(height, width)``.
 
-    Raises:
-        MethodError: a side is smaller than :data:`SMALLEST`, too small to be mirrored.
-
     >>> padding_of(10, 50, 55)
     Padding(frames=7, left=4, right=5, top=7, bottom=7)
     """
-    if min(height, width) < SMALLEST:
-        raise MethodError(
-            "OSDEnhancer cannot pad frames that small",
-            got=f"output frames of {height}x{width}",
-            accepted=f"output frames of at least {SMALLEST}x{SMALLEST}: sides are mirrored up to a multiple of {SIDE}",
-            action="take larger LQ frames or a larger method.scale",
-        )
     tall, wide = padded_length(height, SIDE) - height, padded_length(width, SIDE) - width
     return Padding(
         frames=padded_length(count, COUNT, 1) - count,
@@ -166,6 +152,18 @@ def residual_video(
     return _padded(pieces, len(span), padding, dtype)
 
 
+def mirrored(length: int, before: int, after: int) -> Tensor:
+    """Indices that put samples on both sides of ``length``: mirrored without repeating the edge, then held.
+
+    Up to ``length - 1`` samples on a side this is ``reflect``; the official code fails where more are missing.
+
+    >>> mirrored(3, 2, 1).tolist(), mirrored(2, 3, 2).tolist()
+    ([2, 1, 0, 1, 2, 1], [0, 0, 1, 0, 1, 0, 0])
+    """
+    index = torch.arange(-before, length + after).abs()
+    return torch.where(index < length, index, (2 * (length - 1) - index).clamp(min=0))
+
+
 def unpad(video: Tensor, padding: Padding) -> Tensor:
     """Return ``(B, C, T, H, W)`` without its padding."""
     count, height, width = video.shape[-3:]
@@ -194,7 +192,9 @@ def _padded(pieces: Iterator[Tensor], count: int, padding: Padding, dtype: torch
     video: Tensor | None = None
     at = 0
     for piece in pieces:
-        wide = F.pad(piece, (padding.left, padding.right, padding.top, padding.bottom), mode="reflect").to(dtype)
+        rows = mirrored(piece.shape[-2], padding.top, padding.bottom).to(piece.device)
+        columns = mirrored(piece.shape[-1], padding.left, padding.right).to(piece.device)
+        wide = piece.to(dtype).index_select(-2, rows).index_select(-1, columns)
         if video is None:
             video = wide.new_empty(1, wide.shape[1], count + padding.frames, *wide.shape[-2:])
         video[0, :, at : at + len(wide)] = wide.transpose(0, 1)
