@@ -238,7 +238,8 @@ def test_the_estimate_of_memory_holds(
         network(**inputs)
     size = (13, 40 * 8, 32 * 8)  # frames and pixels of these latents
     estimate = demand.transformer_bytes(network.config, *size, TEXT, dtype.itemsize, optimised=optimised)
-    assert counted.peak <= estimate <= 2 * counted.peak
+    # never less than is needed; more where a chunk holds all tokens, which toy sizes do
+    assert counted.peak <= estimate <= (3 if optimised and tokens > 50 else 2) * counted.peak
 
 
 # ---------------------------------------------------------------------- what is refused

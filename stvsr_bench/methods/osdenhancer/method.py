@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stvsr_bench.core.errors import ConfigError
 from stvsr_bench.core.seeding import derive_seed
 from stvsr_bench.methods.base import Report, Request
-from stvsr_bench.methods.diffusion import DiffusionMethod, Geometry, Mode, Part
+from stvsr_bench.methods.diffusion import DiffusionMethod, Geometry, Mode, Part, watched
 from stvsr_bench.methods.osdenhancer.configs import RELEASED, TINY
 from stvsr_bench.methods.osdenhancer.options import check_choice, checked_chunks, checked_tile
 from stvsr_bench.methods.osdenhancer.preparation import finished, needed, padding_of, plan_chunks
@@ -354,19 +354,5 @@ class OSDEnhancer(DiffusionMethod):
                 finally:
                     network.progress = None
             else:
-                with _told(network.transformer_blocks, partial(self.tell, report, f"{where}{stage} blocks")):
+                with watched(network.transformer_blocks, partial(self.tell, report, f"{where}{stage} blocks")):
                     yield network
-
-
-@contextmanager
-def _told(blocks: Sequence[nn.Module], tell: Callable[[int, int], None]) -> Iterator[None]:
-    """Have ``tell(done, total)`` called after each of the blocks."""
-    hooks = [
-        block.register_forward_hook(lambda *_, done=done: tell(done, len(blocks)))
-        for done, block in enumerate(blocks, 1)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from stvsr_bench.core.errors import ConfigError, nearest
 from stvsr_bench.methods.osdenhancer.preparation import COUNT
-from stvsr_bench.methods.osdenhancer.vae_tiles import check_tile
-
-TILE_OVERLAP = (1 / 6, 1 / 5)
-"""Share of its height and width that a VAE tile has in common with the next."""
+from stvsr_bench.methods.osdenhancer.vae_tiles import OVERLAP, check_tile
 
 
 def check_choice(name: str, knob: str, value: object, accepted: Sequence[object]) -> None:
@@ -72,7 +69,7 @@ def checked_tile(name: str, tile: object) -> list[int] | None:
         raise ConfigError(
             f"method '{name}': vae_tile is no size", got=repr(tile), accepted="[height, width] in pixels, or null"
         )
-    check_tile((sides[0], sides[1]), TILE_OVERLAP)
+    check_tile((sides[0], sides[1]), OVERLAP)
     return sides
 
 
