@@ -162,13 +162,18 @@ class WeightSpec(_Model):
     r"""One set of parameters, how to know it and where to get it.
 
     What a file holds becomes the weight in this order: ``entry`` is taken, ``key_map`` renames, ``drop`` removes,
-    ``keys`` is checked, ``transpose`` permutes axes, and the tensor hash of the rest is compared.
+    ``keys`` and ``values`` are checked, ``transpose`` permutes axes, and the tensor hash of the rest is compared.
+
+    Where nobody has published a hash of a file that users must fetch themselves, ``keys`` and ``values`` say what it
+    must hold. What it holds is then taken as it is, and its tensor hash, recorded when it is first read, stands in
+    results. What nobody can publish and every user makes, ``made_with`` a command, is known by the file's own hash.
 
     Attributes:
         name: what the method or metric calls it; with its owner the weight's id, ``owner/name``.
         source: where it is published, in words or as an address; null where nowhere.
         licence: of the parameters; null where not stated.
         note: what a user must know about them.
+        made_with: the command with which users make what is published nowhere; then all channels are local.
         size: bytes of the file that carries them, or of all files; null where not known.
         tensor_hash: identity of the tensors under their final names; null where only the file's hash is known.
         reader: how the file is read; null only in the card of an announced method. ``folder`` is not read here at all:
@@ -178,6 +183,7 @@ class WeightSpec(_Model):
         key_map: pairs of regular expression and replacement, applied in order to every name (``re.sub``).
         drop: patterns (``block_tea.*``) of final names that the file holds beside the weight; never loaded.
         keys: patterns of the final names; one that fits no name, and a name that fits none, is an error.
+        values: how many numbers all tensors hold together, where no hash is known.
         transpose: pairs of a pattern of final names and the order of axes that they get.
         on_request: fetched only when a configuration needs it or it is named by its id, not with its owner.
         channels: where it comes from, tried in this order.
@@ -187,6 +193,7 @@ class WeightSpec(_Model):
     source: str | None = None
     licence: str | None
     note: str | None = None
+    made_with: str | None = None
     size: Count | None = None
     tensor_hash: Sha256 | None = None
     reader: Reader | None = None
@@ -194,6 +201,7 @@ class WeightSpec(_Model):
     key_map: tuple[tuple[str, str], ...] = ()
     drop: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    values: Count | None = None
     transpose: tuple[tuple[str, tuple[int, ...]], ...] = ()
     on_request: bool = False
     channels: tuple[Channel, ...] = ()
@@ -239,6 +247,11 @@ class WeightSpec(_Model):
         """Whether the parameters are known to be available somewhere."""
         return self.source is not None or bool(self.channels)
 
+    @property
+    def local(self) -> bool:
+        """Whether it comes from the user's own files only."""
+        return all(isinstance(channel, Local) for channel in self.channels)
+
     def faults(self) -> list[str]:
         """What a weight still lacks before it can be fetched and trusted; empty when it is complete."""
         found = []
@@ -252,10 +265,14 @@ class WeightSpec(_Model):
             for channel in self.channels
             for file in channel.files
         ]
-        if self.tensor_hash is None and not (pinned and all(pinned)):
-            found.append("tensor_hash, or of every file the sha256 or a hub's commit")
+        by_hand = self.local and (self.made_with or (self.keys and self.values))
+        if self.tensor_hash is None and (not pinned or (not all(pinned) and not by_hand)):
+            pins = "of every file the sha256 or a hub's commit, or of files put by hand keys and values, or made_with"
+            found.append(f"tensor_hash, or {pins}")
         if any(not hub.pinned and any(file.sha256 is None for file in hub.files) for hub in hubs):
             found.append("the hub's revision as a commit, or of every file the sha256")
         if any(not channel.files for channel in self.channels):
             found.append("the hub's files")
+        if self.made_with is not None and not self.local:
+            found.append("local channels only, as made_with says")
         return found

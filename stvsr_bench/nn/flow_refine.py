@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from stvsr_bench.nn.ifnet import conv_prelu, deconv_prelu, resized
 from stvsr_bench.nn.warp import flow_warp
 
+Context = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Context features of the first and of the second frame, as :class:`ContextNet` returns them."""
+
 
 class DoubleConv(nn.Module):
     """Two 3×3 convolutions with PReLU, of which the first halves the size."""
@@ -105,3 +108,33 @@ class RefineNet(nn.Module):
         x = self.up2(torch.cat([x, s1], 1))
         x = self.up3(torch.cat([x, s0], 1))
         return torch.sigmoid(self.conv(x).float()) * 2 - 1
+
+
+def residual(
+    contextnet: ContextNet,
+    unet: RefineNet,
+    pair: Tensor,
+    warped: Tensor,
+    logit: Tensor,
+    flow: Tensor,
+    context: Context | None = None,
+    *,
+    cached: bool = True,
+) -> Tensor:
+    """Return what the refinement adds to the blend, ``(B, 3, H, W)`` in [-1, 1].
+
+    Args:
+        contextnet: makes the features of both frames.
+        unet: predicts the residual from them.
+        pair: ``(B, 6, H, W)`` both frames, RGB in [0, 1].
+        warped: ``(B, 6, H, W)`` both frames, warped.
+        logit: ``(B, 1, H, W)`` of the first frame's share.
+        flow: ``(B, 4, H, W)`` pixels.
+        context: features of both frames, where they are known already; one item serves the whole batch.
+        cached: as of :func:`~stvsr_bench.nn.warp.flow_warp`.
+    """
+    first, second = context or (contextnet(pair[:, :3]), contextnet(pair[:, 3:]))
+    first, second = ([level.expand(len(pair), -1, -1, -1) for level in side] for side in (first, second))
+    features = warped_context(first, second, flow, cached=cached)
+    out: Tensor = unet(torch.cat([pair, warped, logit, flow], 1), *features)
+    return out

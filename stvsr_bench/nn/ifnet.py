@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stvsr_bench.nn.warp import flow_warp
+
 
 def conv_prelu(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3×3 convolution and PReLU with one slope per channel."""
@@ -22,6 +24,24 @@ def resized(x: Tensor, factor: float) -> Tensor:
     if factor == 1:
         return x
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def warp_pair(pair: Tensor, flow: Tensor, *, together: bool = True) -> Tensor:
+    """Both frames of ``pair`` ``(B, 6, H, W)``, each along its half of ``flow`` ``(B, 4, H, W)`` in pixels.
+
+    Args:
+        pair: the first frame's channels, then the second's.
+        flow: channels 0:2 lead to the first frame, 2:4 to the second.
+        together: warp both in one call and keep the grid; ``False`` is the plain form.
+    """
+    if not together:
+        first, second = (
+            flow_warp(pair[:, :3], flow[:, :2], cached=False),
+            flow_warp(pair[:, 3:], flow[:, 2:], cached=False),
+        )
+        return torch.cat([first, second], 1)
+    frames = pair.reshape(-1, 3, *pair.shape[2:])
+    return flow_warp(frames, flow.reshape(-1, 2, *flow.shape[2:])).view(pair.shape)
 
 
 class IFBlock(nn.Module):

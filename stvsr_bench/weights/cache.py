@@ -59,6 +59,8 @@ def file_identity(spec: WeightSpec) -> str:
 
     A file whose sha256 is not known is known by its place in a revision of the hub.
     """
+    if not spec.channels:
+        return "unpublished"
     channel = spec.channels[0]
     place = f"{channel.repository}@{channel.revision}/" if isinstance(channel, Hub) else ""
     return "+".join(file.sha256 or f"{place}{file.path}" for file in channel.files)

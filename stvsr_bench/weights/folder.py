@@ -201,7 +201,7 @@ def _places(weight: str, spec: WeightSpec, folder: Path | None) -> Iterator[Path
     names = [weight.replace("/", "__")]
     names += [name for hub in hubs for name in (hub.repository.replace("/", "__"), hub.repository.split("/")[1])]
     above = files_dir() if folder is None else folder
-    places = [*([] if folder is None else [folder]), *(above / name for name in names)]
+    places = [*([above] if folder is not None or not hubs else []), *(above / name for name in names)]
     if folder is None:
         from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -276,17 +276,18 @@ def _outward_fault(folder: Path, file: WeightFile) -> str | None:
 def _cannot_be_had(weight: str, spec: WeightSpec, tried: list[str], folder: Path | None, offline: bool) -> WeightError:
     files = ", ".join(f"{file.path} ({bytes_text(file.size)})" for file in _files(spec))
     got = "; ".join(f"{number}. {text}" for number, text in enumerate(tried, 1))
+    make = "" if spec.made_with is None else f"make it: {spec.made_with}; then "
     if folder is not None:
         return WeightError(
             f"{describe(weight, spec)} is not in '{folder}'",
             got=got or "none of its files",
             accepted=f"a folder with {files}",
-            action="put the files there as in the published folder",
+            action=f"{make}put the files there{'' if make else ' as in the published folder'}",
         )
     return WeightError(
         f"{describe(weight, spec)} cannot be had{' (offline)' if offline else ''}",
-        got=got,
+        got=got or "no such file here",
         accepted=f"a folder with {files}",
-        action=f"put them into {files_dir() / weight.replace('/', '__')}, or name the folder where they are: "
+        action=f"{make}put them into {files_dir() / weight.replace('/', '__')}, or name the folder where they are: "
         f"stvsr-bench fetch {weight} --from DIR",
     )

@@ -27,9 +27,10 @@ def _of_metrics() -> dict[str, tuple[WeightSpec, ...]]:
 
 
 def known_weights() -> dict[str, WeightSpec]:
-    """Return every weight that can be fetched, by id: those of methods that run, then those of metrics.
+    """Return every weight that can be had, by id: those of methods with code, then those of metrics.
 
-    Weights of announced methods are left out, and so are those of broken cards, which ``doctor`` reports.
+    Left out are weights of methods that are only announced, those that nobody has published, and those of broken cards,
+    which ``doctor`` reports.
     """
     owners: dict[str, tuple[WeightSpec, ...]] = {}
     for name, entry in registry.methods().items():
@@ -37,14 +38,14 @@ def known_weights() -> dict[str, WeightSpec]:
             card = entry.card
         except BenchError:
             continue
-        if card.status == "runnable":
-            owners[name] = card.weights
+        if card.entry is not None:
+            owners[name] = tuple(spec for spec in card.weights if spec.published)
     owners |= _of_metrics()
     return {f"{owner}/{spec.name}": spec for owner, specs in owners.items() for spec in specs}
 
 
 def weight_spec(weight: str) -> WeightSpec:
-    """Return the facts about the weight ``owner/name``.
+    """Return the facts about the weight ``owner/name``, also of one that a method with code waits for.
 
     Raises:
         UnknownNameError: no such weight; the nearest are listed.
@@ -54,9 +55,10 @@ def weight_spec(weight: str) -> WeightSpec:
     specs = _of_metrics().get(owner)
     if specs is None:
         methods = registry.methods()
-        specs = methods[owner].card.weights if owner in methods else ()
+        card = methods[owner].card if owner in methods else None
+        specs = card.weights if card is not None and card.entry is not None else ()
     for spec in specs:
-        if spec.name == name and spec.reader is not None:
+        if spec.name == name:
             return spec
     raise UnknownNameError("weight", weight, known_weights())
 

@@ -165,6 +165,8 @@ def fetch_weight(weight: str, *, folder: Path | None = None, reporter: Reporter 
 
     reporter = reporter or Silent()
     spec = weight_spec(weight)
+    if not spec.published:
+        raise WeightError(f"nobody has published {weight}", got=spec.note)
     if spec.reader == "folder":
         return fetch_folder(weight, spec, folder=folder, offline=is_offline(), reporter=reporter)
     tried: list[str] = []
@@ -255,9 +257,10 @@ def _cannot_be_had(weight: str, spec: WeightSpec, tried: list[str], folder: Path
             accepted=names,
             action="put one of these files there",
         )
+    by_hand = spec.source is not None and all(isinstance(channel, Local) for channel in spec.channels)
     return WeightError(
         f"{describe(weight, spec)} cannot be had{where}",
-        got=got,
-        accepted=names,
+        got=got or "no file of that name",
+        accepted=f"{names}, published as: {spec.source}" if by_hand else names,
         action=f"put one of these files into {files_dir()}, or name its folder: stvsr-bench fetch {weight} --from DIR",
     )

@@ -21,11 +21,13 @@ def shape_weight(spec: WeightSpec, loaded: Mapping[str, Any]) -> dict[str, Tenso
     """Return the tensors of ``spec`` under their final names.
 
     Args:
-        spec: the card's facts: ``entry``, ``key_map``, ``drop``, ``keys`` and ``transpose`` are applied in this order.
+        spec: the card's facts: ``entry``, ``key_map``, ``drop``, ``keys``, ``values`` and ``transpose`` are
+            applied in this order.
         loaded: what the reader returned.
 
     Raises:
-        WeightError: a value is no tensor, two names become one, or names are missing or unexpected.
+        WeightError: a value is no tensor, two names become one, names are missing or unexpected, or the tensors hold
+            more or fewer numbers than the card says.
     """
     for entry in spec.entry:
         if isinstance(loaded.get(entry), Mapping):
@@ -48,6 +50,14 @@ def shape_weight(spec: WeightSpec, loaded: Mapping[str, Any]) -> dict[str, Tenso
             faults = [f"{len(missing)} missing: {shorten(missing)}"] if missing else []
             faults += [f"{len(extra)} unexpected: {shorten(extra)}"] if extra else []
             raise WeightError("the file holds other tensors than the card names", got="; ".join(faults))
+    found = sum(tensor.numel() for tensor in tensors.values())
+    if spec.values not in (None, found):
+        raise WeightError(
+            "the file holds another number of parameters than the card says",
+            got=f"{found} in {len(tensors)} tensors",
+            accepted=str(spec.values),
+            action="it is that of another variant, or tensors of it are missing: take the published file",
+        )
     return tensors
 
 

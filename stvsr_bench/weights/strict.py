@@ -11,13 +11,21 @@ from stvsr_bench.core.errors import WeightError
 _LISTED = 8
 
 
-def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, allow_missing: Collection[str] = ()) -> None:
+def load_strict(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    allow_missing: Collection[str] = (),
+    assign: bool = False,
+) -> None:
     """Copy ``tensors`` into the parameters and buffers of ``module``.
 
     Args:
         module: the network.
         tensors: state dict under the names of ``module``.
         allow_missing: names of buffers that ``module`` makes itself and ``tensors`` need not hold.
+        assign: make the tensors themselves, of whatever floating dtype, those of ``module``, which may be on the meta
+            device.
 
     Raises:
         WeightError: names are missing or unexpected, or shapes or dtypes differ; all of them are listed, and
@@ -36,7 +44,7 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, allow_missi
         "of another dtype": [
             f"{name} {tensors[name].dtype} instead of {own[name].dtype}"
             for name in sorted(set(own) & set(tensors))
-            if tensors[name].dtype != own[name].dtype
+            if tensors[name].dtype != own[name].dtype and not (assign and tensors[name].is_floating_point())
         ],
     }
     if any(faults.values()):
@@ -46,7 +54,7 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], *, allow_missi
             accepted=f"exactly its {len(own)} tensors",
             action="take the weight that belongs to this variant",
         )
-    module.load_state_dict(dict(tensors), strict=not allow_missing)
+    module.load_state_dict(dict(tensors), strict=not allow_missing, assign=assign)
 
 
 def shorten(names: Collection[str], most: int = _LISTED) -> str:

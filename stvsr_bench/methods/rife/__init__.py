@@ -1,4 +1,4 @@
-"""RIFE: interpolation at any time from intermediate flow, by the published network 4.0."""
+"""RIFE: interpolation from intermediate flow, by the published network 4.0 and by those of the paper."""
 
 from stvsr_bench.methods.rife.method import Rife
 

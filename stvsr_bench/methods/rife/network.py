@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stvsr_bench.nn.flow_refine import ContextNet, RefineNet, warped_context
-from stvsr_bench.nn.ifnet import IFBlock
-from stvsr_bench.nn.warp import flow_warp
+from stvsr_bench.nn.flow_refine import Context, ContextNet, RefineNet, residual
+from stvsr_bench.nn.ifnet import IFBlock, warp_pair
 
 SCALES = (8.0, 4.0, 2.0, 1.0)
 FAST = 32.0
@@ -97,7 +96,7 @@ class Rife4(nn.Module):
         flow_scale: float = 1.0,
         ensemble: bool = False,
         refine: bool = True,
-        context: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None,
+        context: Context | None = None,
         history: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Interpolated:
         """Return the frame of each pair at its time.
@@ -141,7 +140,9 @@ class Rife4(nn.Module):
         mask = torch.sigmoid(state.logit)
         output = state.warped[:, :3] * mask + state.warped[:, 3:] * (1 - mask)
         if refine:
-            output = (output + self._residual(state, context)).clamp(0, 1)
+            parts = state.pair, state.warped, state.logit, state.flow
+            added = residual(self.contextnet, self.unet, *parts, context, cached=self.optimised)
+            output = (output + added).clamp(0, 1)
         return Interpolated(output, state.flow, state.logit, fast)
 
     def _start(self, pair: Tensor, time: Tensor, scales: Sequence[float], ensemble: bool) -> State:
@@ -178,21 +179,7 @@ class Rife4(nn.Module):
 
     def _warp(self, pair: Tensor, flow: Tensor) -> Tensor:
         """Both frames, each along its flow."""
-        if not self.optimised:
-            return torch.cat(
-                [flow_warp(pair[:, :3], flow[:, :2], cached=False), flow_warp(pair[:, 3:], flow[:, 2:], cached=False)],
-                1,
-            )
-        return flow_warp(pair.view(-1, 3, *pair.shape[2:]), flow.reshape(-1, 2, *flow.shape[2:])).view_as(pair)
-
-    def _residual(self, state: State, context: tuple[Sequence[Tensor], Sequence[Tensor]] | None) -> Tensor:
-        """What the refinement adds to the blend."""
-        first, second = context or (self.contextnet(state.pair[:, :3]), self.contextnet(state.pair[:, 3:]))
-        first, second = ([level.expand(len(state.pair), -1, -1, -1) for level in side] for side in (first, second))
-        warped = warped_context(first, second, state.flow, cached=self.optimised)
-        stack = torch.cat([state.pair, state.warped, state.logit, state.flow], 1)
-        out: Tensor = self.unet(stack, *warped)
-        return out
+        return warp_pair(pair, flow, together=self.optimised)
 
 
 def _swapped(x: Tensor) -> Tensor:
