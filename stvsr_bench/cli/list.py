@@ -53,7 +53,7 @@ def _methods(console: Console) -> list[BenchError]:
         except BenchError as error:
             problems.append(error)
             continue
-        add_row(table, [name, card.task, card.status, card.licence, card.title, entry.origin])
+        add_row(table, [name, card.task, card.standing, card.licence, card.title, entry.origin])
     console.print(table)
     say(console, f"more: stvsr-bench show NAME; your own: stvsr-bench new method NAME, then ${SEARCH_VARIABLE}")
     return problems

@@ -79,9 +79,11 @@ class MethodCard(_Model):
         title: the name as people write it.
         summary: one sentence.
         task: ``vsr`` (φt = 1), ``vfi`` (φs = 1) or ``stvsr``.
-        status: ``runnable``; ``outputs-only`` (frames made elsewhere can be scored); ``announced`` (known, not here).
+        status: ``runnable``; ``outputs-only`` (frames made elsewhere can be scored); ``announced`` (known; what
+            lacks, ``missing`` says).
         missing: what an ``announced`` method still lacks.
-        entry: class that runs it, ``package.module:Class`` or ``file.py:Class`` beside the card.
+        entry: class that runs it, ``package.module:Class`` or ``file.py:Class`` beside the card. An ``announced``
+            method that has one lacks only parameters: it runs untrained, or with a user's own.
         scales: the φs it can do; null for any whole factor.
         time_scales: the φt it can do, likewise.
         size_rule: LQ sizes it accepts by itself, in words.
@@ -122,10 +124,15 @@ class MethodCard(_Model):
     notes: tuple[str, ...] = ()
     changes: Annotated[tuple[Change, ...], Field(min_length=1)]
 
+    @property
+    def standing(self) -> str:
+        """The status for tables, which tells announced methods that have code from those that have none."""
+        return "announced, code here" if self.status == "announced" and self.entry is not None else self.status
+
     @model_validator(mode="after")
     def _parts_agree(self) -> MethodCard:
-        if self.status == "announced" and (self.missing is None or self.entry is not None):
-            raise ValueError("an announced method has no entry, and 'missing' says what it lacks")
+        if self.status == "announced" and self.missing is None:
+            raise ValueError("'missing' says what an announced method lacks")
         if self.status != "announced" and (self.entry is None or self.missing is not None):
             raise ValueError(f"a method that is {self.status} has an entry and nothing missing")
         if self.task == "vsr" and self.time_scales != (1,):
@@ -135,10 +142,10 @@ class MethodCard(_Model):
         names = [weight.name for weight in self.weights]
         if len(set(names)) != len(names):
             raise ValueError(f"two weights share a name: {', '.join(names)}")
-        if self.status == "runnable":
-            for weight in self.weights:
-                if weight.faults():
-                    raise ValueError(f"weight '{weight.name}' of a runnable method lacks {', '.join(weight.faults())}")
+        for weight in self.weights if self.entry is not None else ():
+            unpublished = self.status == "announced" and not weight.published
+            if weight.faults() and not unpublished:
+                raise ValueError(f"weight '{weight.name}' of a method with code lacks {', '.join(weight.faults())}")
         if self.changes[0].version != self.version:
             raise ValueError(
                 f"version is {self.version}, but the newest change is of version {self.changes[0].version}"

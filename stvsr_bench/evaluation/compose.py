@@ -20,15 +20,17 @@ METHOD_DEFAULTS: Config = {"scale": None, "time_scale": None, "preset": None, "a
 DATASET_DEFAULTS: Config = dict.fromkeys(("root", "variant", "lq_size", "clips", "frames", "limit"))
 
 _OVERRIDE = re.compile(r"^(?P<prefix>\+{0,2})(?P<key>[A-Za-z_][\w.@/-]*)=(?P<value>.*)$", re.DOTALL)
-_PATH_KEY = re.compile(r"(^|\.|_)(root|dir|path|file)$")
-_TEXT_KEYS = {"method.label", "dataset.name", "dataset.clips", "dataset.frames"}
+_PATH_KEY = re.compile(r"(^|\.|_)(root|dir|path|file|checkpoint)$")
+_TEXT_KEYS = {"method.label", "method.prompt", "dataset.name", "dataset.clips", "dataset.frames"}
 
 
 def quote_override(argument: str) -> str:
     """Return a command-line override with paths (and free texts) quoted for Hydra's grammar.
 
-    Values of keys that end in ``root``, ``dir``, ``path`` or ``file`` are paths: ``~`` is expanded, relative ones are
-    made absolute from the caller's folder, and spaces, commas, ``=``, parentheses and non-ASCII need no quoting.
+    Values of keys that end in ``root``, ``dir``, ``path``, ``file`` or ``checkpoint`` are paths: ``~`` is expanded,
+    relative ones are made absolute from the caller's folder, and spaces, commas, ``=``, parentheses and non-ASCII need
+    no quoting.
+
     Such a key, and a free text such as ``dataset.clips``, is never a sweep: a comma belongs to the value.
 
     >>> quote_override("seed=1,2")

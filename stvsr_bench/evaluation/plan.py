@@ -130,7 +130,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     """Resolve a configuration into a plan without restoring anything.
 
     Raises:
-        NotReadyError: the method is only announced, data or weights are missing; all of it is listed.
+        NotReadyError: the method cannot run as announced, data or weights are missing; all of it is listed.
         IncompatibleError: method, dataset and protocol do not fit; those that do are listed.
         ConfigError: an option has a value that is not accepted.
     """
@@ -138,7 +138,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     from stvsr_bench.data.factory import build_dataset
     from stvsr_bench.data.selection import OPTIONS as SELECTION
     from stvsr_bench.data.selection import Selection
-    from stvsr_bench.evaluation.weights import missing_offline, needed_weights
+    from stvsr_bench.evaluation.weights import needed_weights, out_of_reach
     from stvsr_bench.methods.factory import build_method
     from stvsr_bench.weights.service import offline
 
@@ -165,7 +165,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     if method is not None and not config["dry_run"]:  # a dry run lists the weights with their state
         with offline(config["offline"]):
             # Only the method's: a metric whose weights cannot be had is left out of the run, which says so.
-            missing += missing_offline(needed_weights(method))
+            missing += out_of_reach(needed_weights(method))
     if missing:
         if len(missing) == 1:
             raise missing[0]

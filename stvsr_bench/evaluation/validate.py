@@ -38,9 +38,11 @@ def validate_method(name: str) -> Iterator[Check]:
         return
     if card.protocols:
         yield attempt("the protocols it prefers exist and fit it", lambda: _protocols(card))
-    if card.status == "announced":
+    if card.entry is None:
         yield Check("announced: nothing to run yet", True, card.missing)
         return
+    if card.status == "announced":
+        yield Check("announced: it runs without the parameters that nobody has published", True, card.missing)
     found: dict[str, Any] = {}
 
     def load() -> str:
@@ -108,21 +110,28 @@ def _knobs(entry: Entry, cls: type[Any]) -> str:
 def _build(name: str, found: dict[str, Any]) -> str:
     from stvsr_bench.methods.factory import build_method
 
-    preset = "tiny" if "tiny" in found["class"].presets else None
-    found["method"] = build_method(name, {"preset": preset})
+    found["method"] = build_method(name, _least(name))
     return str(found["method"].method_id)
+
+
+def _least(name: str) -> dict[str, Any]:
+    """The options with which a method needs least: toy size, or (announced) whatever parameters there are."""
+    from stvsr_bench.methods.factory import method_class
+
+    if "tiny" in method_class(name).presets:
+        return {"preset": "tiny"}
+    return {"allow_untrained": True} if registry.methods()[name].card.status == "announced" else {}
 
 
 def _restores(name: str, shape: tuple[int, int, int]) -> str:
     import torch
 
     from stvsr_bench.methods.base import Request
-    from stvsr_bench.methods.factory import build_method, method_class
+    from stvsr_bench.methods.factory import build_method
     from stvsr_bench.video.clip import ArrayClip
 
     count, height, width = shape
-    preset = "tiny" if "tiny" in method_class(name).presets else None
-    method = build_method(name, {"preset": preset})
+    method = build_method(name, _least(name))
     clip = ArrayClip(
         torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     )

@@ -76,12 +76,12 @@ def needed_weights(method: Method, metrics: Iterable[MetricInfo] = ()) -> list[s
     return [weight for weight in dict.fromkeys(ids) if weight in known]
 
 
-def missing_offline(weights: Iterable[str]) -> list[BenchError]:
-    """Return an error for each weight that is absent although nothing may be fetched."""
-    if not service.is_offline():
-        return []
+def out_of_reach(weights: Iterable[str]) -> list[BenchError]:
+    """Return an error for each weight that is absent and cannot be fetched: by hand only, or nothing may be."""
     faults: list[BenchError] = []
     for weight in weights:
+        if not service.is_offline() and not service.weight_spec(weight).local:
+            continue
         try:
             service.fetch_weight(weight)  # files that were put there by hand are taken over
         except WeightError as error:

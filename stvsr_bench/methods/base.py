@@ -163,6 +163,7 @@ class Method(ABC):
         scales: the φs it can do; ``None``: every one from 1 (always 1 for ``vfi``).
         fractional_scales: whether φs need not be a whole number; an output side is then ``floor(φs·side)``.
         time_scales: the φt it can do, likewise (always 1 for ``vsr``).
+        usual_factors: φs and φt that its parameters were trained for, where it can do others; only benchmarks ask.
         presets: the accepted values of ``preset``, besides ``None``.
         size_rule: LQ sizes it accepts; the base class pads to it and crops back.
         count_rule: LQ frame counts it accepts, likewise.
@@ -192,6 +193,7 @@ class Method(ABC):
     scales: frozenset[int] | None = None
     fractional_scales: bool = False
     time_scales: frozenset[int] | None = None
+    usual_factors: tuple[int, int] | None = None
     presets: frozenset[str] = frozenset()
     size_rule: SizeRule = SizeRule()
     count_rule: CountRule = CountRule()
@@ -257,12 +259,15 @@ class Method(ABC):
 
     @property
     def method_id(self) -> str:
-        """The name, and in brackets the pixel-moving knobs that differ from their defaults: ``x[preset=fast]``."""
+        """The name, and in brackets the pixel-moving knobs that differ from their defaults: ``x[preset=fast]``.
+
+        Of a group of knobs only those that differ are shown: ``x[flow.mode=fast]``.
+        """
         parameters = inspect.signature(type(self).__init__).parameters
         moved = {"preset": self.preset} if self.preset is not None else {}
         for knob, value in self.knobs().items():
-            if knob not in self.neutral_knobs and value != parameters[knob].default:
-                moved[knob] = value
+            if knob not in self.neutral_knobs:
+                moved |= _moved(knob, value, parameters[knob].default)
         if not moved:
             return self.name
         return f"{self.name}[{','.join(f'{k}={_text(moved[k])}' for k in sorted(moved))}]"
@@ -427,6 +432,13 @@ def _only(fixed: float | None, able: frozenset[int] | None) -> float | None:
     if fixed is not None:
         return fixed
     return next(iter(able)) if able is not None and len(able) == 1 else None
+
+
+def _moved(knob: str, value: Any, default: Any) -> dict[str, Any]:
+    """What of a knob differs from its default; of a group with the default's own keys, every one that does."""
+    if isinstance(value, Mapping) and isinstance(default, Mapping) and value.keys() == default.keys():
+        return {k: v for key in value for k, v in _moved(f"{knob}.{key}", value[key], default[key]).items()}
+    return {knob: value} if value != default else {}
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 from stvsr_bench.core import registry
 from stvsr_bench.core.errors import CardError, ConfigError, MethodError, nearest
+from stvsr_bench.core.method_card import MethodCard
 from stvsr_bench.methods.base import Method
+from stvsr_bench.weights import service
+from stvsr_bench.weights.known import describe
 
 
 def method_class(name: str) -> type[Method]:
@@ -16,20 +19,17 @@ def method_class(name: str) -> type[Method]:
 
     Raises:
         UnknownNameError: no such method; the nearest are listed.
-        MethodError: it is only announced.
+        MethodError: it is only announced, and has no code here.
         CardError: its card or code is broken, or its class is no method.
     """
     entry = registry.methods()[name]
     card = entry.card
-    if card.status == "announced":
+    if card.entry is None:
         raise MethodError(
             f"method '{name}' cannot run yet: it is only announced",
             got=card.missing,
             accepted="methods whose status is runnable, see `stvsr-bench list methods`",
-            action=(
-                f"score frames made elsewhere with method=outputs method.dir=FOLDER method.label={name}_official, "
-                "or take a baseline such as method=bicubic_dis_flow"
-            ),
+            action=_instead(name),
         )
     found = registry.load_entry_class(entry)
     if not issubclass(found, Method):
@@ -51,6 +51,7 @@ def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
 
     Raises:
         ConfigError: an unknown option (the nearest are listed), a missing one, or a value that is not accepted.
+        MethodError: parameters that it needs are published nowhere, and nothing is named that could stand in for them.
         UnknownNameError, MethodError, CardError: as :func:`method_class`.
     """
     found = method_class(name)
@@ -76,4 +77,33 @@ def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
             got="nothing",
             action=f"add method.{lacking[0]}=… ; see `stvsr-bench show {name}`",
         )
-    return found(**knobs)
+    method = found(**knobs)
+    card = registry.methods()[name].card
+    if card.status == "announced" and not method.untrained and getattr(method, "checkpoint", None) is None:
+        raise _unpublished(method, card)
+    return method
+
+
+def _unpublished(method: Method, card: MethodCard) -> MethodError:
+    """Say what an announced method with code lacks, which other parameters are absent here, and what can be done."""
+    specs = {weight: service.weight_spec(weight) for weight in getattr(method, "weights", ())}
+    absent = [weight for weight, spec in specs.items() if spec.published and service.state(weight) == "absent"]
+    told = ", ".join(describe(weight, specs[weight]) for weight in absent)
+    ways = ["method.preset=tiny (toy width, seeded parameters)"] if "tiny" in method.presets else []
+    ways.append("method.allow_untrained=true (full size, seeded where absent; never ranked)")
+    if hasattr(method, "checkpoint"):
+        ways.append("method.checkpoint=PATH (trained parameters of your own)")
+    fetch = f"get the others: stvsr-bench fetch {' '.join(absent)}; or " if absent else ""
+    return MethodError(
+        f"method '{method.name}' is announced: its code is here, but not all of its parameters are published",
+        got=f"{card.missing}{f'; of the others absent here: {told}' if absent else ''}",
+        accepted=", ".join(ways),
+        action=fetch + _instead(method.name),
+    )
+
+
+def _instead(name: str) -> str:
+    return (
+        f"score frames made elsewhere with method=outputs method.dir=FOLDER method.label={name}_official, "
+        "or take a baseline such as method=bicubic_dis_flow"
+    )

@@ -61,6 +61,11 @@ def _sentence(text: str) -> str:
 _STATUS = {
     "runnable": ("Runnable", "These run here and now."),
     "outputs-only": ("Outputs only", "Their own code runs elsewhere; what it wrote is scored here."),
+    "announced, code here": (
+        "Code without published parameters",
+        "Their code is here; the last column says what is published nowhere. They run with `method.preset=tiny`, "
+        "`method.allow_untrained=true` (neither is ever ranked) or a `method.checkpoint` of your own.",
+    ),
     "announced": ("Announced", "Known and described, not yet here; the last column says what is missing."),
 }
 _KIND = {
@@ -102,13 +107,13 @@ def methods_page(root: Path) -> str:
         "φs": lambda e: _factors(e.card.scales),
         "φt": lambda e: _factors(e.card.time_scales),
         "what it is": lambda e: e.card.summary,
-        "licence": lambda e: _NONE if e.card.status == "announced" else e.card.licence,
+        "licence": lambda e: _NONE if e.card.entry is None else e.card.licence,
         "paper": lambda e: _paper(e.card.paper),
         "upstream": lambda e: _upstream(e.card.upstream),
         "weights": lambda e: _weights(e.card.weights),
         "missing": lambda e: e.card.missing or _NONE,
     }
-    return _page(_METHODS, _STATUS, items, columns, lambda e: e.card.status)
+    return _page(_METHODS, _STATUS, items, columns, lambda e: e.card.standing)
 
 
 def datasets_page(root: Path) -> str:

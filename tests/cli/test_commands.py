@@ -66,7 +66,7 @@ def test_an_unknown_command(call: Callable[..., tuple[int, str, str]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("methods", ["bicubic", "dis_flow", "diffst", "announced"]),
+        ("methods", ["bicubic", "dis_flow", "diffst", "announced, code here", "announced "]),
         ("datasets", ["demo", "vid4", "videolq", "udm10"]),
         ("protocols", ["bi-x4t2", "gt-t8", "auto"]),
         ("metrics", ["psnr_y_crop4", "ready", "vmaf_v0.6.1neg", "non-commercial", "diffst"]),

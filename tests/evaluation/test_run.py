@@ -259,9 +259,33 @@ def test_everything_missing_is_listed_at_once(call: Call, tmp_path: Path, monkey
     monkeypatch.setenv("STVSR_BENCH_DATA", str(tmp_path / "nothing"))
     answer = call("run", "method=diffst", "dataset=udm10")
     assert answer.status == 2
-    assert "announced" in answer.err
-    assert "udm10" in answer.err
-    assert str(tmp_path / "nothing") in answer.err
+    assert "method=diffst dataset=udm10 cannot run yet" in answer.err
+    method, dataset = answer.err.split("\n  2. ")
+    for text in (
+        "1. method 'diffst' is announced",
+        "trained parameters; neither official weights nor official code are published",
+        *("method.preset=tiny", "method.allow_untrained=true", "method.checkpoint=PATH"),
+        *("diffst/wan (6.2 GB, licence Apache-2.0)", "diffst/ram", "diffst/dape", "diffst/prompt", "rife/paper_m"),
+        "stvsr-bench fetch diffst/wan",
+        "method.label=diffst_official",
+    ):
+        assert text in method
+    assert "udm10" in dataset
+    assert str(tmp_path / "nothing") in dataset
+    assert "\n  3. " not in dataset
+
+
+def test_weights_that_only_people_can_get_are_listed_with_the_rest(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault caught: a run downloads gigabytes, or asks for data, before it says that a file must come by hand."""
+    monkeypatch.setenv("STVSR_BENCH_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("STVSR_BENCH_WEIGHTS", str(tmp_path / "weights"))
+    answer = call("run", "method=rife", "method.variant=paper", "dataset=udm10")
+    assert answer.status == 2
+    assert "1. dataset 'udm10' is absent" in answer.err
+    assert "2. rife/paper (size unknown, licence MIT) cannot be had" in answer.err
+    assert "rife_paper_flownet.pkl" in answer.err
 
 
 def test_a_sweep_goes_on_after_a_job_that_cannot_start(call: Call, clips: Path, tmp_path: Path) -> None:

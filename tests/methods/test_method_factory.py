@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -80,6 +81,39 @@ def test_ids_name_the_knobs_that_move_pixels(tmp_path: Path, monkeypatch: pytest
     assert moved.identity() == {"preset": None, "strength": 0.5, "mode": "some", "flag": True}
 
 
+GROUP = {"mode": "all", "limits": [0.1, 2], "inner": {"width": 8, "deep": True}}
+
+
+class Grouped(Method):
+    """Its knobs stand in groups."""
+
+    task = "vsr"
+
+    def __init__(self, *, name: str, flow: Any = GROUP, extra: Any = None, empty: Any = MappingProxyType({})) -> None:
+        super().__init__(name=name)
+        self.flow, self.extra, self.empty = flow, extra, empty
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({}, "g"),
+        ({"flow": {**GROUP, "limits": [0.1, 2]}}, "g"),
+        ({"flow": {**GROUP, "mode": "some"}}, "g[flow.mode=some]"),
+        (
+            {"flow": {"mode": "some", "limits": [0.1, 3], "inner": {"width": 8, "deep": False}}},
+            "g[flow.inner.deep=false,flow.limits=(0.1,3),flow.mode=some]",
+        ),
+        ({"flow": {"mode": "all"}}, "g[flow={mode=all}]"),  # what lacks is another value than the default's
+        ({"flow": {**GROUP, "inner": None}}, "g[flow.inner=null]"),
+        ({"extra": {"a": 1}, "empty": {"b": 2}}, "g[empty={b=2},extra={a=1}]"),
+    ],
+)
+def test_ids_name_of_a_group_of_knobs_what_differs(knobs: dict[str, Any], expected: str) -> None:
+    """Fault caught: a group is compared or shown as a whole, or a group that lacks an option passes for the default."""
+    assert Grouped(name="g", **knobs).method_id == expected
+
+
 def test_config_values_are_defaults_and_options_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _drop(tmp_path, monkeypatch, config="strength: 0.25\nmode: some\n")
     knobs = build_method("invert", {"mode": "none"}).knobs()
@@ -120,6 +154,80 @@ def test_announced_methods_say_what_is_missing(name: str) -> None:
     assert f"method.label={name}_official" in str(caught.value)
 
 
+WAITING = """
+from stvsr_bench.methods.base import Method
+
+class Waiting(Method):
+    task = "vsr"
+    presets = frozenset({presets})
+
+    def __init__(self, *, name, {knobs}scale=None, time_scale=None, preset=None, allow_untrained=False):
+        super().__init__(name=name, scale=scale, time_scale=time_scale, preset=preset, allow_untrained=allow_untrained)
+        {stored}
+
+    @property
+    def untrained(self):
+        return self.allow_untrained or self.preset == "tiny"
+
+    def restore_float(self, frames, request):
+        return frames.repeat_interleave(request.scale, 2).repeat_interleave(request.scale, 3)
+"""
+
+
+def _drop_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch, *, checkpoint: bool, presets: str) -> None:
+    """An announced method that has code."""
+    method = folder / "methods" / "waiting"
+    method.mkdir(parents=True)
+    card = CARD.format(entry="method.py:Waiting").replace("invert", "waiting")
+    (method / "card.yaml").write_text(card.replace("status: runnable", "status: announced\nmissing: the moon"))
+    knobs, stored = ("checkpoint=None, ", "self.checkpoint = checkpoint") if checkpoint else ("", "pass")
+    (method / "method.py").write_text(WAITING.format(presets=presets, knobs=knobs, stored=stored))
+    (method / "config.yaml").write_text("name: waiting\n")
+    (method / "README.md").write_text("# Waiting\n")
+    monkeypatch.setenv(SEARCH_VARIABLE, str(folder))
+
+
+def test_an_announced_method_with_code_runs_untrained_or_with_parameters_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault caught: base parameters alone run as if they were the published method."""
+    _drop_waiting(tmp_path, monkeypatch, checkpoint=True, presets="{'tiny'}")
+    refused: tuple[dict[str, Any], ...] = ({}, {"allow_untrained": False}, {"checkpoint": None, "scale": 4})
+    for options in refused:
+        with pytest.raises(MethodError) as caught:
+            build_method("waiting", options)
+        ways = ("method.preset=tiny", "method.allow_untrained=true", "method.checkpoint=PATH", "method=outputs")
+        for text in ("announced", "the moon", *ways):
+            assert text in str(caught.value)
+    accepted: tuple[dict[str, Any], ...] = ({"preset": "tiny"}, {"allow_untrained": True}, {"checkpoint": "mine.pth"})
+    for options in accepted:
+        assert build_method("waiting", options).name == "waiting"
+    with pytest.raises(ConfigError, match="no option 'presett'"):  # a wrong option is told first
+        build_method("waiting", {"presett": "tiny"})
+
+
+def test_only_ways_that_the_method_has_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _drop_waiting(tmp_path, monkeypatch, checkpoint=False, presets="()")
+    with pytest.raises(MethodError) as caught:
+        build_method("waiting")
+    assert "method.allow_untrained=true" in str(caught.value)
+    assert "tiny" not in str(caught.value)
+    assert "checkpoint" not in str(caught.value)
+
+
+@pytest.mark.parametrize("presets", ["{'tiny'}", "()"])
+def test_an_announced_method_with_code_is_validated_as_it_can_run(
+    presets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stvsr_bench.evaluation.validate import SHAPES, validate_method
+
+    _drop_waiting(tmp_path, monkeypatch, checkpoint=False, presets=presets)
+    checks = list(validate_method("waiting"))
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+    assert any("announced" in check.what and check.detail == "the moon" for check in checks)
+    assert sum("it restores" in check.what for check in checks) == len(SHAPES)
+
+
 def test_announced_tasks_and_factors_are_those_of_the_papers() -> None:
     cards = {name: registry.methods()[name].card for name in SEEDS}
     assert {name: card.task for name, card in cards.items()} == {
@@ -146,6 +254,12 @@ _WEIGHT = {"name": "w", "licence": "MIT", "tensor_hash": "0" * 64, "reader": "to
 def test_a_card_is_accepted() -> None:
     assert MethodCard.model_validate(_card()).scales is None
     assert MethodCard.model_validate(_card(weights=[_WEIGHT])).weights[0].published
+    waiting = {"status": "announced", "missing": "weights", "weights": [{"name": "o", "licence": None}, _WEIGHT]}
+    assert MethodCard.model_validate(_card(**waiting)).standing == "announced, code here"
+    assert MethodCard.model_validate(_card(status="announced", missing="all", entry=None)).standing == "announced"
+    made: dict[str, Any] = {"name": "w", "licence": None, "reader": "torch", "made_with": "make w"}
+    made["channels"] = [{"kind": "local", "files": [{"path": "w.pth"}]}]
+    assert MethodCard.model_validate(_card(weights=[made])).weights[0].local
     by_revision = {**_WEIGHT, "tensor_hash": None}  # a hub's revision fixes the file's content
     assert MethodCard.model_validate(_card(weights=[by_revision])).weights[0].published
 
@@ -158,6 +272,13 @@ def test_a_card_is_accepted() -> None:
         {"status": "ready"},
         {"status": "announced"},
         {"status": "announced", "entry": None},
+        {
+            "status": "announced",
+            "missing": "weights",
+            "weights": [{"name": "w", "licence": None, "source": "somewhere"}],
+        },
+        {"weights": [{"name": "w", "licence": None, "note": "not published"}]},
+        {"weights": [{"name": "w", "licence": None, "reader": "torch", "made_with": "make w", "channels": [_HUB]}]},
         {"missing": "all"},
         {"entry": None},
         {"entry": "nonsense"},

@@ -44,6 +44,16 @@ def test_rows_of_a_table_have_as_many_cells_as_its_head(repository: Path) -> Non
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
 
 
+def test_methods_with_code_stand_apart_from_those_that_are_only_announced(repository: Path) -> None:
+    """Fault caught: a method that runs is listed as not yet here, or one whose parameters lack as runnable."""
+    page = table_pages(repository)[repository / "methods" / "README.md"]
+    sections = {part.partition("\n")[0]: part for part in page.split("\n## ")}
+    (diffst,) = (name for name, text in sections.items() if "[diffst]" in text)
+    assert diffst == "Code without published parameters"
+    assert re.search(r"\| \[diffst\].*\| Apache-2.0 \|.*not published.*\| trained parameters;", sections[diffst])
+    assert "[star]" in sections["Announced"]
+
+
 @pytest.mark.parametrize(("kind", "name"), [("methods", "bicubic"), ("datasets", "vid4")])
 def test_a_changed_card_makes_the_check_fail(
     copy: Path, capsys: pytest.CaptureFixture[str], kind: str, name: str
