@@ -20,6 +20,23 @@ def cycle_error(flow: Tensor, back: Tensor) -> Tensor:
     return (flow + backward_warp(back, flow)).square().sum(1, keepdim=True).sqrt()
 
 
+def cycle_terms(flow: Tensor, back: Tensor, *, padding: str = "border") -> tuple[Tensor, Tensor]:
+    """What rules of forward-backward consistency compare, both ``(B, 1, H, W)`` in square pixels.
+
+    Args:
+        flow: as in :func:`cycle_error`.
+        back: likewise.
+        padding: what ``back`` is outside the frame: ``border`` (as at its edge) or ``zeros``.
+
+    Returns:
+        The squared cycle error, and the sum of the squared lengths of ``flow`` and of the flow back.
+    """
+    returned = backward_warp(back, flow, padding=padding)
+    squared = (flow + returned).square().sum(1, keepdim=True)
+    size = flow.square().sum(1, keepdim=True) + returned.square().sum(1, keepdim=True)
+    return squared, size
+
+
 def consistent(flow: Tensor, back: Tensor, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
     """Say which pixels of this frame are visible in the other one, ``(B, 1, H, W)`` bool.
 
@@ -29,7 +46,5 @@ def consistent(flow: Tensor, back: Tensor, alpha: float = 0.01, beta: float = 0.
     Source: Sundaram, Brox and Keutzer, «Dense point trajectories by GPU-accelerated large displacement optical flow»,
     ECCV 2010, equation 5, with its constants.
     """
-    returned = backward_warp(back, flow)
-    squared = (flow + returned).square().sum(1, keepdim=True)
-    size = flow.square().sum(1, keepdim=True) + returned.square().sum(1, keepdim=True)
+    squared, size = cycle_terms(flow, back)
     return (squared <= alpha * size + beta) & inside(flow)
