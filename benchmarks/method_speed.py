@@ -110,13 +110,14 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def request_for(method: Method, shape: tuple[int, int, int]) -> Request:
-    """Return the request whose output has ``shape``; ×4 and, for interpolation, φt 2 where nothing fixes the factors.
+    """Return the request whose output has ``shape``, at the factors that are fixed or usual; else ×4 and φt 2.
 
     Raises:
         ConfigError: no whole number of LQ frames and pixels gives that shape.
     """
     scale, time_scale = method.factors()
-    scale, time_scale = scale or 4, time_scale or 2
+    usual_scale, usual_time_scale = method.usual_factors or (4, 2)
+    scale, time_scale = scale or usual_scale, time_scale or usual_time_scale
     frames, height, width = shape
     if min(shape) < 1 or (frames - 1) % time_scale or height % scale or width % scale:
         raise ConfigError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -17,11 +18,12 @@ def show(figures: dict[str, Any]) -> None:
     console = Console(width=120)
     title = f"{figures['method']}{mark}: {lq} → {shape}, {figures['device']}"
     if "flop" in figures:
-        console.print(f"{title}, {figures['dtype']}", highlight=False)
+        console.print(f"{escape(title)}, {figures['dtype']}", highlight=False)
         for name, count in figures["flop"].items():
             console.print(f"{name}: {count / 1e9:.2f} GFLOP", highlight=False)
         return
-    table = Table(title=f"{title}, {figures['threads']} threads")
+    # escaped, because rich would take [paper] for a style
+    table = Table(title=f"{escape(title)}, {figures['threads']} threads")
     for heading in (
         *("form", "dtype", "memory", "seconds", "CPU seconds", "frames/s", "peak MB", "PSNR (dB)"),
         *("levels off plain", "off optimised"),

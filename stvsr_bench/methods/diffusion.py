@@ -124,7 +124,7 @@ class DiffusionMethod(WeightedMethod):
             MethodError: a buffer lies on the meta device, where its values are lost.
         """
         if self.device.type == "meta":
-            return module.to(dtype)
+            return module
         lost = [name for name, buffer in module.named_buffers() if buffer.is_meta]
         if lost:
             raise MethodError(

@@ -29,7 +29,7 @@ class Part:
         dtype: of its arithmetic.
         blocks: its big repeated layers, none inside another, called one after another; the mode ``lowest`` has only
             two of them on the device. They hold no tensor that anything else in the part uses outside their call.
-        exact: modules inside whose parameters are float32 whatever ``dtype`` is.
+        exact: modules inside whose parameters, and single parameters that, are float32 whatever ``dtype`` is.
         layout: memory format of the parameters in the optimised form.
         compiled: modules whose ``forward`` torch.compile takes; ``None``: the blocks or, without any, ``module``.
     """
@@ -38,14 +38,15 @@ class Part:
     module: nn.Module
     dtype: torch.dtype
     blocks: Sequence[nn.Module] = ()
-    exact: Sequence[nn.Module] = ()
+    exact: Sequence[nn.Module | torch.Tensor] = ()
     layout: torch.memory_format = torch.preserve_format
     compiled: Sequence[nn.Module] | None = None
 
     def prepare(self, *, optimised: bool, compiled: bool) -> None:
         """Make the module ready to run: no gradients, its dtype, its layout in the optimised form, compiled or not."""
         self.module.eval().requires_grad_(False)
-        exact = {id(tensor) for module in self.exact for tensor in tensors_of(module)}
+        kept = (tensors_of(item) if isinstance(item, nn.Module) else (item,) for item in self.exact)
+        exact = {id(tensor) for tensors in kept for tensor in tensors}
         layout = self.layout if optimised else torch.preserve_format
         rank = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(layout)
         for tensor in tensors_of(self.module):

@@ -167,3 +167,18 @@ def test_wrong_options_are_explained(repository: Path, arguments: tuple[str, ...
     main = runpy.run_path(str(repository / "benchmarks" / "method_speed.py"))["main"]
     with pytest.raises(SystemExit, match=re.escape(complaint)):
         main(arguments)
+
+
+def test_factors_that_are_not_fixed_are_those_the_method_was_trained_for(repository: Path) -> None:
+    from stvsr_bench.methods.factory import build_method
+
+    request_for = runpy.run_path(str(repository / "benchmarks" / "method_speed.py"))["request_for"]
+    asked = {
+        name: request_for(build_method(name, knobs), (33, 720, 1280))
+        for name, knobs in {"diffst": {"preset": "tiny"}, "blend": {}, "bicubic": {}}.items()
+    }
+    assert {name: (r.scale, r.time_scale) for name, r in asked.items()} == {
+        "diffst": (4, 4),
+        "blend": (1, 2),
+        "bicubic": (4, 1),
+    }
