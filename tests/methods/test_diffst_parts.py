@@ -1,0 +1,54 @@
+"""What DiffST does with a checkpoint that is not all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from stvsr_bench.core.errors import WeightError
+from stvsr_bench.methods.diffst import DiffST
+from stvsr_bench.methods.diffst.fusion import Fusion
+
+
+@pytest.fixture
+def fusion_only(tmp_path: Path) -> Path:
+    state = {f"cfca.psi.{name}": tensor for name, tensor in Fusion().state_dict().items()}
+    save_file(state, tmp_path / "psi.safetensors")
+    return tmp_path / "psi.safetensors"
+
+
+def test_a_part_of_a_checkpoint_is_refused_unless_the_rest_may_be_untrained(fusion_only: Path) -> None:
+    """Catches a run that counts as trained although its transformer and its guidance are where training starts."""
+    method = DiffST(name="diffst", checkpoint=str(fusion_only))
+    assert not method.untrained
+    with pytest.raises(WeightError, match=r"nothing of transformer\., vrg\."):
+        method.setup("meta")
+
+
+@pytest.mark.parametrize(("options", "lacking"), [({}, True), ({"vrg": {"guidance": "text"}}, True)])
+def test_the_result_is_marked_then(
+    fusion_only: Path, options: dict[str, object], lacking: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a mark that depends on absent published parameters alone."""
+    monkeypatch.setattr("stvsr_bench.weights.service.state", lambda weight: "present")
+    assert DiffST(name="diffst", checkpoint=str(fusion_only), allow_untrained=True, **options).untrained is lacking  # type: ignore[arg-type]
+
+
+def test_a_part_that_the_options_do_not_use_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a checkpoint of an ablation that is refused for parts which its row does not have."""
+    monkeypatch.setattr("stvsr_bench.weights.service.state", lambda weight: "present")
+    from stvsr_bench.methods.diffst.checkpoint import Trained
+
+    method = DiffST(
+        name="diffst",
+        checkpoint=str(tmp_path / "absent"),
+        cfca={"mode": "flow_two"},
+        vrg={"guidance": "text"},
+        allow_untrained=True,
+    )
+    one = {"weight": torch.zeros(1)}
+    method.__dict__["_trained"] = Trained(tmp_path, (), one, {}, {}, {}, {})
+    assert not method.untrained
