@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stvsr_bench.core.weight_card import Pypi
-from stvsr_bench.methods.rife.network import Rife4
 from stvsr_bench.nn.flow_refine import warped_context
 from stvsr_bench.nn.padding import padded_length
+from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.weights import service
 from stvsr_bench.weights.identity import tensor_hash
 from stvsr_bench.weights.strict import load_strict

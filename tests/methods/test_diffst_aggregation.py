@@ -22,9 +22,9 @@ from stvsr_bench.methods.diffst import flow as flow_module
 from stvsr_bench.methods.diffst.aggregation import CFCA, counted_parameters
 from stvsr_bench.methods.diffst.flow import KeyMotion, MidMotion, NetworkFlow, RaftFlow, enlargement, key_motions
 from stvsr_bench.methods.diffst.fusion import Fusion
-from stvsr_bench.methods.rife.network import Rife4
 from stvsr_bench.nn.ifnet_paper import IFNet
 from stvsr_bench.nn.raft import empty_raft
+from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.nn.warp import flow_warp
 

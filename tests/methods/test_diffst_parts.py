@@ -9,8 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from stvsr_bench.core.errors import WeightError
+from stvsr_bench.methods.base import Request
 from stvsr_bench.methods.diffst import DiffST
 from stvsr_bench.methods.diffst.fusion import Fusion
+from stvsr_bench.nn.rife4 import Rife4
+from stvsr_bench.video.clip import ArrayClip
 
 
 @pytest.fixture
@@ -52,3 +55,20 @@ def test_a_part_that_the_options_do_not_use_need_not_be_there(tmp_path: Path, mo
     one = {"weight": torch.zeros(1)}
     method.__dict__["_trained"] = Trained(tmp_path, (), one, {}, {}, {}, {})
     assert not method.untrained
+
+
+def test_another_network_can_interpolate() -> None:
+    """Catches a switch that is accepted and changes nothing, or asks for the parameters of the other network."""
+    clip = ArrayClip(torch.randint(0, 256, (2, 3, 20, 24), dtype=torch.uint8), "x")
+    outputs = {}
+    for vfi in ("ifnet_m", "rife4"):
+        method = DiffST(name="diffst", preset="tiny", cfca={"mode": "flow_two", "vfi": vfi}, vrg={"guidance": "text"})
+        method.setup()
+        outputs[vfi] = torch.cat(list(method.restore(clip, Request(2, 2))))
+        assert isinstance(method.part("cfca").ifnet, Rife4) == (vfi == "rife4")
+        method.close()
+    assert not torch.equal(outputs["ifnet_m"][1], outputs["rife4"][1])
+    full = DiffST(name="diffst", cfca={"vfi": "rife4"})
+    assert "rife/4.0" in full.weights
+    assert "rife/paper_m" not in full.weights
+    assert full.method_id == "diffst[cfca.vfi=rife4]"

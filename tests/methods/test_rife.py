@@ -13,7 +13,7 @@ from stvsr_bench.core.errors import ConfigError, WeightError
 from stvsr_bench.methods.base import Report, Request
 from stvsr_bench.methods.factory import build_method
 from stvsr_bench.methods.rife import Rife
-from stvsr_bench.methods.rife.network import Rife4
+from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.video.clip import ArrayClip, Frames
 

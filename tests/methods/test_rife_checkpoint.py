@@ -17,8 +17,8 @@ from stvsr_bench.methods.base import Request
 from stvsr_bench.methods.factory import build_method
 from stvsr_bench.methods.rife import Rife
 from stvsr_bench.methods.rife.checkpoint import network_of, read_checkpoint
-from stvsr_bench.methods.rife.network import Rife4
 from stvsr_bench.nn.ifnet_paper import IFNet
+from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.video.clip import ArrayClip
 from stvsr_bench.weights import service

@@ -26,13 +26,16 @@ from stvsr_bench.methods.diffst.wan import (
 )
 from stvsr_bench.nn.ifnet_paper import WIDTHS
 from stvsr_bench.nn.raft import empty_raft
+from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.weights import service
 from stvsr_bench.weights.stored import assign, check_fit, find_tensors, read_json
 from stvsr_bench.weights.strict import load_strict
 
 OFFICIAL, WAN, RAM, DAPE, PROMPT = (f"diffst/{name}" for name in ("official", "wan", "ram", "dape", "prompt"))
-IFNET = "rife/paper_m"
+VFI = {"ifnet_m": "rife/paper_m", "rife4": "rife/4.0"}
+RIFE4_MULTIPLE = 128
+"""What RIFE 4.0 pads frames to."""
 PROMPT_FILE = "diffst_prompt.safetensors"
 RAFT = {"raft_large": "raft/large", "raft_things": "raft/things"}
 
@@ -69,7 +72,7 @@ def needed_weights(cfca: Mapping[str, Any], vrg: Mapping[str, Any], *, own_check
     if cfca["mode"] == "flow_multi" and cfca["key_flow"] in RAFT:
         wanted.append(RAFT[cfca["key_flow"]])
     if cfca["mode"] != "interp":
-        wanted.append(IFNET)
+        wanted.append(VFI[cfca["vfi"]])
     if vrg["guidance"] != "text":
         wanted += [RAM, DAPE]
     if vrg["guidance"] != "video" and vrg["fuse"] != "infvsr":
@@ -191,14 +194,16 @@ class Builder:
         network = CFCA(
             **{name: options[name] for name in (*names, "psi_width", "psi_blocks", "psi_groups")},
             ifnet_widths=TINY_IFNET if self.tiny else WIDTHS,
+            **self._other_vfi(),
             optimised=self.optimised,
         )
         if network.ifnet is not None:
-            if trained is not None and trained.ifnet:
+            weight, own = VFI[self.cfca["vfi"]], self.cfca["vfi"] == "ifnet_m"
+            if trained is not None and trained.ifnet and own:
                 load_strict(network.ifnet, trained.ifnet)
-            elif self._has(IFNET):
-                blocks = {n: t for n, t in service.load_weight(IFNET).items() if n.startswith("block")}
-                load_strict(network.ifnet, blocks)
+            elif self._has(weight):
+                tensors = service.load_weight(weight)
+                load_strict(network.ifnet, {n: t for n, t in tensors.items() if n.startswith("block") or not own})
             else:
                 seed_parameters(network.ifnet, "diffst", "ifnet")
         if network.psi is not None:
@@ -207,6 +212,13 @@ class Builder:
             elif self.tiny:  # at its start Ψ changes nothing: here it has to
                 seed_parameters(network.psi, "diffst", "psi")
         return network
+
+    def _other_vfi(self) -> dict[str, Any]:
+        """What takes the place of IFNet_m, where that is asked for."""
+        if self.cfca["vfi"] == "ifnet_m" or self.cfca["mode"] == "interp":
+            return {}
+        network = Rife4(*((TINY_IFNET, 2) if self.tiny else ()), optimised=self.optimised)
+        return {"vfi": network, "vfi_multiple": RIFE4_MULTIPLE}
 
     def _dape(self) -> Dape | None:
         if self.vrg["guidance"] == "text":

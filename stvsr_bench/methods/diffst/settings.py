@@ -19,6 +19,7 @@ CFCA: dict[str, Any] = {
     "fb_alpha": [0.01, 0.5],
     "key_flow": "raft_large",
     "key_updates": 20,
+    "vfi": "ifnet_m",
     "share_flow": False,
     "psi_width": 192,
     "psi_blocks": 7,
@@ -42,6 +43,7 @@ TILE: dict[str, Any] = {"size": None, "overlap": 32, "blend": "cut"}
 CHOICES: dict[str, tuple[str, ...]] = {
     "cfca.mode": ("interp", "flow_two", "flow_multi"),
     "cfca.prop_mode": ("copy", "fuse"),
+    "cfca.vfi": ("ifnet_m", "rife4"),
     "cfca.key_flow": ("raft_large", "raft_things", "ifnet"),
     "vrg.guidance": ("text", "video", "video_text"),
     "vrg.fuse": ("channel", "token", "infvsr", "direct"),

@@ -17,10 +17,10 @@ from stvsr_bench.core.paths import user_path
 from stvsr_bench.methods.base import Request
 from stvsr_bench.methods.learned import LearnedMethod
 from stvsr_bench.methods.rife.checkpoint import network_of, read_checkpoint
-from stvsr_bench.methods.rife.network import Rife4
 from stvsr_bench.nn.ifnet_paper import IFNet
 from stvsr_bench.nn.padding import padded_length
 from stvsr_bench.nn.precision import use_exact_float32
+from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.nn.seeded import seed_parameters
 from stvsr_bench.weights import service
 from stvsr_bench.weights.identity import tensor_hash
