@@ -124,7 +124,7 @@ def test_an_unknown_field_is_refused_with_the_nearest(path: Path) -> None:
     [
         ({"version": "x"}, "version: Input should be a valid integer"),
         ({"task": "sr"}, "task: "),
-        ({"status": "announced"}, "'missing' says what the method lacks"),
+        ({"status": "announced"}, "'missing' says what an announced method lacks"),
         ({"time_scales": [2]}, "task vsr: time_scales must be [1]"),
         ({"version": 2}, "version is 2, but the newest change is of version 1"),
         ({"name": "other"}, "names another method"),
