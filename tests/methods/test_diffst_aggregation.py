@@ -311,9 +311,10 @@ def test_a_fresh_fusion_is_two_frame_interpolation() -> None:
     two, multi = _cfca(mode="flow_two"), _cfca()
     motions = key_motions(keyframes, multi.flow, "cpu")  # type: ignore[arg-type]
     expected = two(keyframes, 4)
-    assert torch.equal(multi(keyframes, 4, motions), expected)
-    assert not torch.equal(_cfca(seeded=True)(keyframes, 4, motions), expected)
-    assert not torch.equal(_cfca(mode="interp")(keyframes, 4), expected)
+    # three videos in a batch may round otherwise than one
+    torch.testing.assert_close(multi(keyframes, 4, motions), expected, rtol=0, atol=1e-5)
+    for other in (_cfca(seeded=True)(keyframes, 4, motions), _cfca(mode="interp")(keyframes, 4)):
+        assert float((other - expected).detach().abs().max()) > 1e-2
 
 
 @pytest.mark.parametrize("time_scale", [2, 3, 4, 5])

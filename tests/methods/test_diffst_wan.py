@@ -40,7 +40,7 @@ def test_all_parts_together_have_the_printed_number_of_parameters() -> None:
     """Catches another width or depth anywhere: the paper's table 5 prints 1,581.46 M."""
     with torch.device("meta"):
         guidance = VideoGuidance(layout=settings.VRG["fuse"], num_queries=settings.VRG["num_queries"])
-        cfca = CFCA(**{name: value for name, value in settings.CFCA.items() if not name.startswith("key_")})
+        cfca = CFCA(**{name: value for name, value in settings.CFCA.items() if not name.startswith(("key_", "vfi"))})
     vae = WanVae.build(VAE)
     parts = {
         "transformer": count(build_transformer(TRANSFORMER, guidance.context_dim, past_text_layers=False)),

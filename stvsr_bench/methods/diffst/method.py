@@ -279,7 +279,7 @@ class DiffST(DiffusionMethod):
             self.dtype.itemsize,
             networks.transformer.config,
             networks.vae_config,
-            dape=(self.vrg["keyframes"] if mode == "normal" else 1, *networks.dape_size),
+            dape=(1, *networks.dape_size),
             vae_tile=self._vae_tile(geometry.height)[0],
             psi_width=0 if networks.cfca.psi is None else networks.cfca.psi.first.out_channels,
             kept=mode == "normal",

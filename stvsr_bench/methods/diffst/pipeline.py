@@ -98,8 +98,8 @@ class Pipeline:
             indices = keyframe_indices(len(keyframes), networks.guidance.feature_shape[0])
             chosen = sorted(set(indices))
             with method.using("dape", self.report) as dape:
-                at_once = None if method.memory_mode == "normal" else 1
-                found: Tensor = dape(keyframes[chosen].to(method.device), at_once=at_once)
+                # one at a time in every memory mode: in a batch the same frame may round differently
+                found: Tensor = dape(keyframes[chosen].to(method.device), at_once=1)
             features = found[[chosen.index(index) for index in indices]][None]
         prompt = None if networks.prompt is None else networks.prompt.to(method.device, method.dtype)
         with method.using("guidance", self.report) as guidance:
