@@ -8,6 +8,7 @@ there runs each network inside :meth:`~DiffusionMethod.using`.
 from __future__ import annotations
 
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stvsr_bench.core.errors import ConfigError, MethodError
+from stvsr_bench.core.paths import user_path
 from stvsr_bench.methods.base import Report, Request
 from stvsr_bench.methods.learned import WeightedMethod
 from stvsr_bench.nn.measure import StageClock
@@ -96,6 +98,20 @@ class DiffusionMethod(WeightedMethod):
         self._plan: dict[str, Any] = {}
         self._placed: Mode | None = None
         self._running: str | None = None
+
+    def own_checkpoint(self, path: str | os.PathLike[str] | None) -> str | None:
+        """Where parameters of the user's own lie, as the knob ``checkpoint`` of a subclass names them.
+
+        Raises:
+            ConfigError: a preset, which has parameters of its own, is asked for as well.
+        """
+        if path is not None and self.preset is not None:
+            raise ConfigError(
+                f"method '{self.name}': preset={self.preset} has parameters of its own",
+                got=f"checkpoint='{path}'",
+                accepted="one of the two",
+            )
+        return None if path is None else str(user_path(path))
 
     # ------------------------------------------------------------------ what a subclass says
 

@@ -16,6 +16,7 @@ from stvsr_bench.core.weight_card import Hub
 from stvsr_bench.data.protocol import resolve_auto
 from stvsr_bench.evaluation.compose import compose
 from stvsr_bench.evaluation.weights import weights_named
+from stvsr_bench.methods.diffst.fusion import Fusion
 from stvsr_bench.methods.diffst.parts import DAPE, OFFICIAL, PROMPT, PROMPT_FILE, RAM, WAN
 from stvsr_bench.methods.diffst.prompt import load_prompt, prompt_key
 from stvsr_bench.methods.factory import build_method
@@ -197,9 +198,13 @@ def test_what_is_absent_is_named_with_size_and_licence(overrides: list[str], abs
 def test_what_lets_it_run_without_published_parameters(tmp_path: Path) -> None:
     assert built("method.preset=tiny").untrained
     assert built("method.allow_untrained=true").untrained
+    state = {f"cfca.psi.{name}": tensor for name, tensor in Fusion(8, 1).state_dict().items()}
+    save_file(state, tmp_path / "mine.safetensors")
     method = built(f"method.checkpoint={tmp_path / 'mine.safetensors'}")
     assert not method.untrained
     assert OFFICIAL not in method.weights
+    with pytest.raises(WeightError, match="the checkpoint does not exist"):
+        assert built(f"method.checkpoint={tmp_path / 'absent.safetensors'}").weights
 
 
 def test_nobody_can_fetch_what_is_not_published() -> None:

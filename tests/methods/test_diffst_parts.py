@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stvsr_bench.core.errors import WeightError
+from stvsr_bench.core.errors import ConfigError, WeightError
 from stvsr_bench.methods.base import Request
 from stvsr_bench.methods.diffst import DiffST
 from stvsr_bench.methods.diffst.fusion import Fusion
+from stvsr_bench.nn.ifnet_paper import IFNet
 from stvsr_bench.nn.rife4 import Rife4
 from stvsr_bench.video.clip import ArrayClip
 
@@ -72,3 +73,18 @@ def test_another_network_can_interpolate() -> None:
     assert "rife/4.0" in full.weights
     assert "rife/paper_m" not in full.weights
     assert full.method_id == "diffst[cfca.vfi=rife4]"
+
+
+def test_a_preset_and_a_checkpoint_exclude_one_another(fusion_only: Path) -> None:
+    """Catches trained parameters that meet networks of toy width."""
+    with pytest.raises(ConfigError, match="preset=tiny has parameters of its own"):
+        DiffST(name="diffst", preset="tiny", checkpoint=str(fusion_only))
+
+
+@pytest.mark.parametrize(("vfi", "wanted"), [("ifnet_m", set()), ("rife4", {"rife/4.0"})])
+def test_a_flow_network_in_the_checkpoint_is_not_asked_for_again(tmp_path: Path, vfi: str, wanted: set[str]) -> None:
+    """Catches a complete checkpoint that still asks for a file that only comes by hand."""
+    state = {f"cfca.ifnet.{k}": v for k, v in IFNet(timed=True, refine=False).state_dict().items()}
+    save_file(state, tmp_path / "ifnet.safetensors")
+    method = DiffST(name="diffst", checkpoint=str(tmp_path / "ifnet.safetensors"), cfca={"vfi": vfi})
+    assert {weight for weight in method.weights if weight.startswith("rife/")} == wanted

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from stvsr_bench.core.errors import ConfigError, MethodError, WeightError
-from stvsr_bench.core.paths import user_path
 from stvsr_bench.methods.base import Report, Request
 from stvsr_bench.methods.diffst import settings
 from stvsr_bench.methods.diffst.frames import (
@@ -118,7 +117,7 @@ class DiffST(DiffusionMethod):
             preset=preset,
             allow_untrained=allow_untrained,
         )
-        self.checkpoint = None if checkpoint is None else str(user_path(checkpoint))
+        self.checkpoint = self.own_checkpoint(checkpoint)
         self.cfca = settings.group(name, "cfca", cfca, settings.CFCA)
         self.vrg = settings.group(name, "vrg", vrg, settings.VRG)
         self.tile = settings.group(name, "tile", tile, settings.TILE)
@@ -147,7 +146,7 @@ class DiffST(DiffusionMethod):
         """The published parameters that the options need."""
         from stvsr_bench.methods.diffst.parts import needed_weights
 
-        return needed_weights(self.cfca, self.vrg, own_checkpoint=self.checkpoint is not None)
+        return needed_weights(self.cfca, self.vrg, self._trained)
 
     @cached_property
     def untrained(self) -> bool:

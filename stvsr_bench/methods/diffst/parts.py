@@ -59,19 +59,20 @@ Seeded = Callable[[nn.Module, torch.dtype, str], nn.Module]
 """Fills a network on the meta device with parameters that stand in for trained ones, seeded by a name."""
 
 
-def needed_weights(cfca: Mapping[str, Any], vrg: Mapping[str, Any], *, own_checkpoint: bool) -> list[str]:
+def needed_weights(cfca: Mapping[str, Any], vrg: Mapping[str, Any], trained: Trained | None) -> list[str]:
     """Ids of the published parameters that the options need.
 
     Args:
         cfca: the group of options.
         vrg: likewise.
-        own_checkpoint: a user's checkpoint takes the place of the official one.
+        trained: a user's checkpoint, which takes the place of the official one and of the flow network that it holds.
     """
-    wanted = [] if own_checkpoint else [OFFICIAL]
+    wanted = [OFFICIAL] if trained is None else []
     wanted.append(WAN)
     if cfca["mode"] == "flow_multi" and cfca["key_flow"] in RAFT:
         wanted.append(RAFT[cfca["key_flow"]])
-    if cfca["mode"] != "interp":
+    held = trained is not None and bool(trained.ifnet) and cfca["vfi"] == "ifnet_m"
+    if cfca["mode"] != "interp" and not held:
         wanted.append(VFI[cfca["vfi"]])
     if vrg["guidance"] != "text":
         wanted += [RAM, DAPE]

@@ -102,13 +102,7 @@ class OSDEnhancer(DiffusionMethod):
         ):
             check_choice(name, knob, value, accepted)
         self.posterior, self.apply_te, self.dcn_weights, self.step = posterior, apply_te, dcn_weights, step
-        self.checkpoint = None if checkpoint is None else str(Path(checkpoint).expanduser().absolute())
-        if self.checkpoint is not None and preset is not None:
-            raise ConfigError(
-                f"method '{name}': preset={preset} has parameters of its own",
-                got=f"checkpoint='{self.checkpoint}'",
-                accepted="one of the two",
-            )
+        self.checkpoint = self.own_checkpoint(checkpoint)
         self.chunk_length, self.overlap = checked_chunks(name, chunk_length, overlap)
         self.vae_tile = checked_tile(name, vae_tile)
         self._configs = RELEASED
